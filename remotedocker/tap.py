@@ -1,0 +1,29 @@
+# -*- test-case-name: tests.test_tap -*-
+"""
+What C{twistd} calls: the options, and the service made from them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted.application.service import IService
+from twisted.python.usage import UsageError
+
+from remotedocker.options import Options
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """
+    @raise UsageError: a value of the command line cannot be used.
+    """
+    from twisted.internet import reactor
+
+    from remotedocker.service import assemble
+
+    try:
+        return assemble(reactor, options, os.environ)
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
