@@ -1,0 +1,300 @@
+"""
+The embedded remote: a sandboxed host with OpenSSH's sshd and a dockerd of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.integration.engine import Engine, find_engine
+from tests.integration.sandbox import Sandbox, SandboxError, wait_until
+
+__all__ = ["EmbeddedRemote"]
+
+_SSHD_CONFIG = """\
+Port 22
+HostKey /etc/ssh/ssh_host_ed25519_key
+HostKey /etc/ssh/ssh_host_ecdsa_key
+HostKey /etc/ssh/ssh_host_rsa_key
+PidFile /run/sshd.pid
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+AllowTcpForwarding yes
+AllowStreamLocalForwarding yes
+LogLevel VERBOSE
+PrintMotd no
+Subsystem sftp /usr/lib/openssh/sftp-server
+"""
+
+_HOST_KEYS = {"ed25519": (), "ecdsa": (), "rsa": ("-b", "2048")}
+
+_DOCKERD_PID = "/run/docker.pid"
+_SSHD_PID = "/run/sshd.pid"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class EmbeddedRemote:
+    """
+    A remote host with sshd and dockerd, on this machine, that shares none of its files.
+
+    The laptop's side is this machine. The main thread must make it: the kernel ends the remote when the
+    thread that started it ends.
+
+    @ivar directory: where all of it lives, logs too (C{sshd.log}, C{dockerd.log}).
+    @ivar user: the SSH user.
+    @ivar port: sshd's, on C{host}.
+    @ivar identity: the private key (ed25519) that sshd accepts for C{user}.
+    @ivar known_hosts: a file with the remote's host keys.
+    @ivar docker_socket: the daemon's second socket, reached by this machine without SSH.
+    """
+
+    def __init__(self, directory: Path | str, engine: Engine | None = None, delay_ms: float = 0.0) -> None:
+        self.directory = Path(directory)
+        self.engine = engine if engine is not None else find_engine(os.environ)
+        self.sandbox = Sandbox(self.directory, delay_ms=delay_ms)
+        self.user = "root"
+        self.port = 22
+        self.identity = self.directory / "id_ed25519"
+        self.known_hosts = self.directory / "known_hosts"
+        self.docker_socket = self.sandbox.exchange / "docker.sock"
+        self.busybox_tar = self.directory / "busybox.tar"
+        self.cgroup = f"remotedocker-{os.getpid()}-{os.urandom(3).hex()}"
+        self._sshd: subprocess.Popen[bytes] | None = None
+        self._dockerd: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """The remote's address."""
+        return self.sandbox.address
+
+    def start(self) -> None:
+        """
+        Starts the remote; it can be used when this returns.
+
+        @raise SandboxError: it could not be started; nothing is left running.
+        """
+        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            self.sandbox.start()
+            self._configure_ssh()
+            self._start_sshd()
+            self._start_dockerd()
+            self._import_busybox()
+            self._wait_for_dockerd()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends every process of the remote, and removes its files but for the logs. May be called again."""
+        self.sandbox.stop()
+        for process in (self._sshd, self._dockerd):
+            if process is not None:
+                process.wait()
+        self._sshd = self._dockerd = None
+        self._remove_cgroups()
+        self.busybox_tar.unlink(missing_ok=True)
+
+    def run(
+        self, arguments: Sequence[str], data: bytes | None = None, check: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a command on the remote, not through SSH; see L{Sandbox.run}."""
+        return self.sandbox.run(arguments, data, check)
+
+    def docker(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs the engine's docker CLI straight at the daemon."""
+        return subprocess.run(
+            [self.engine.cli, "-H", f"unix://{self.docker_socket}", *arguments], capture_output=True, check=False
+        )
+
+    def ask(self, path: str) -> Any:
+        """
+        What the daemon answers to a GET, from its JSON.
+
+        @raise OSError: it cannot be reached.
+        """
+        connection = _UnixConnection(str(self.docker_socket))
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def ssh_sessions(self) -> list[int]:
+        """The process ids, as the remote sees them, of the sshd processes that serve a connection."""
+        found = self.run(["cat", _SSHD_PID]).stdout.split()
+        if not found:
+            return []
+        children = self.run(["cat", f"/proc/{int(found[0])}/task/{int(found[0])}/children"])
+        return [int(number) for number in children.stdout.split()]
+
+    def kill_ssh_sessions(self) -> int:
+        """Ends each SSH connection at once, as a lost link does. Returns how many there were."""
+        sessions = self.ssh_sessions()
+        descendants = [str(number) for session in sessions for number in self._descendants(session)]
+        if descendants:
+            self.run(["/bin/kill", "-KILL", *descendants])
+        return len(sessions)
+
+    def stop_sshd(self) -> None:
+        """Ends the listening sshd and each connection: from now on connections are refused."""
+        self.kill_ssh_sessions()
+        self._stop(_SSHD_PID, self._sshd)
+        self._sshd = None
+        self.kill_ssh_sessions()
+
+    def start_sshd(self) -> None:
+        """Starts sshd again."""
+        self._start_sshd()
+
+    def restart_sshd(self) -> None:
+        """Ends sshd with all its connections and starts it again."""
+        self.stop_sshd()
+        self.start_sshd()
+
+    def restart_dockerd(self) -> None:
+        """Stops dockerd (and with it the containers, as the daemon does) and starts it again."""
+        self.stop_dockerd()
+        self.start_dockerd()
+
+    def stop_dockerd(self) -> None:
+        """Stops dockerd and waits for its end."""
+        self._stop(_DOCKERD_PID, self._dockerd)
+        self._dockerd = None
+
+    def start_dockerd(self) -> None:
+        """Starts dockerd and waits until it answers."""
+        self._start_dockerd()
+        self._wait_for_dockerd()
+
+    def logs(self) -> str:
+        """The ends of sshd's and dockerd's logs, for the report of a failure."""
+        parts = []
+        for name in ("sandbox.log", "sshd.log", "dockerd.log"):
+            log = self.directory / name
+            if log.exists():
+                parts.append(f"--- {name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+        return "\n".join(parts)
+
+    def _descendants(self, number: int) -> list[int]:
+        children = self.run(["cat", f"/proc/{number}/task/{number}/children"]).stdout.split()
+        return [number, *(found for child in children for found in self._descendants(int(child)))]
+
+    def _stop(self, pid_file: str, process: subprocess.Popen[bytes] | None) -> None:
+        if process is None:
+            return
+        self.run(["/bin/sh", "-c", f"kill -TERM $(cat {pid_file})"])
+        process.wait(timeout=60)
+
+    def _configure_ssh(self) -> None:
+        etc = self.sandbox.root / "etc/ssh"
+        (etc / "sshd_config").write_text(_SSHD_CONFIG)
+        lines = []
+        for kind, size in _HOST_KEYS.items():
+            key = etc / f"ssh_host_{kind}_key"
+            self._keygen(key, kind, *size)
+            lines.append(f"{self.host} {' '.join(key.with_suffix('.pub').read_text().split()[:2])}\n")
+        self.known_hosts.write_text("".join(lines))
+        self.identity.unlink(missing_ok=True)
+        self._keygen(self.identity, "ed25519")
+        home = self.sandbox.root / "root/.ssh"
+        home.mkdir(mode=0o700)
+        shutil.copy(self.identity.with_suffix(".pub"), home / "authorized_keys")
+
+    def _keygen(self, path: Path, kind: str, *options: str) -> None:
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "remotedocker", "-f", str(path)], check=True
+        )
+
+    def _start_sshd(self) -> None:
+        self._sshd = self.sandbox.spawn(
+            ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"], self.directory / "sshd.log"
+        )
+        wait_until(self._sshd_answers, "sshd answers", 20)
+
+    def _sshd_answers(self) -> bool:
+        if self._sshd is None or self._sshd.poll() is not None:
+            raise SandboxError(f"sshd ended\n{self.logs()}")
+        try:
+            with socket.create_connection((self.host, self.port), timeout=5) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def _start_dockerd(self) -> None:
+        path = self.engine.prepare(self.sandbox)
+        self.run(["rm", "-f", _DOCKERD_PID])
+        self._dockerd = self.sandbox.spawn(
+            [
+                self.engine.program,
+                *("--host", "unix:///var/run/docker.sock", "--host", "unix:///run/exchange/docker.sock"),
+                *("--data-root", "/var/lib/docker", "--exec-root", "/run/docker", "--pidfile", _DOCKERD_PID),
+                *("--cgroup-parent", f"/{self.cgroup}", "--storage-driver", "overlay2"),
+                *self.engine.options,
+            ],
+            self.directory / "dockerd.log",
+            path,
+        )
+
+    def _wait_for_dockerd(self) -> None:
+        wait_until(self._dockerd_answers, "dockerd answers", 60)
+
+    def _dockerd_answers(self) -> bool:
+        if self._dockerd is None or self._dockerd.poll() is not None:
+            raise SandboxError(f"dockerd ended\n{self.logs()}")
+        try:
+            return bool(self.ask("/version"))
+        except (OSError, ValueError):
+            return False
+
+    def _import_busybox(self) -> None:
+        """Makes C{busybox:latest} from the statically linked busybox; the root file system stays as a tar."""
+        tree = self.directory / "busybox"
+        for name in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"):
+            (tree / name).mkdir(parents=True)
+        (tree / "tmp").chmod(0o1777)
+        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+        (tree / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
+        program = shutil.which("busybox")
+        assert program is not None
+        shutil.copy(program, tree / "bin/busybox")
+        for applet in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
+            if applet != "busybox":
+                (tree / "bin" / applet).symlink_to("busybox")
+        subprocess.run(
+            ["tar", "--owner=0", "--group=0", "--sort=name", "-C", str(tree), "-cf", str(self.busybox_tar), "."],
+            check=True,
+        )
+        shutil.rmtree(tree)
+        self._wait_for_dockerd()
+        imported = self.docker("import", "--change", 'CMD ["sh"]', str(self.busybox_tar), "busybox:latest")
+        if imported.returncode != 0:
+            raise SandboxError(imported.stderr.decode(errors="replace"))
+
+    def _remove_cgroups(self) -> None:
+        for top in Path("/sys/fs/cgroup").glob(f"**/{self.cgroup}"):
+            for folder, _, _ in sorted(os.walk(top), reverse=True):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    continue
