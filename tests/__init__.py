@@ -1,0 +1,18 @@
+"""
+The tests. C{python -m tests} runs those that need nothing but the package and its extra C{test}.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+__all__: list[str] = []
+
+# The demo imports tests.integration where the extra "test" may not be installed.
+if find_spec("hypothesis") is not None:
+    from hypothesis import HealthCheck, settings
+
+    # No deadline: a test never asserts speed, and a loaded machine is no failure.
+    settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=2000)
+    settings.load_profile("quick")
