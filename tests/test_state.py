@@ -1,0 +1,137 @@
+# -*- test-case-name: tests.test_state -*-
+"""
+Tests for L{remotedocker.state}.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotedocker.state import StateDirectory, write_atomically
+
+__all__ = ["StateDirectoryTests", "WriteAtomicallyTests"]
+
+
+def permissions(path: Path) -> int:
+    """The permission bits of what is at C{path}."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+class WriteAtomicallyTests(SynchronousTestCase):
+    """L{write_atomically}."""
+
+    def setUp(self) -> None:
+        """A directory with one file."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "file"
+        self.path.write_bytes(b"old")
+
+    def test_replaces(self) -> None:
+        """The new content is there, readable by its owner only, and nothing else is left."""
+        write_atomically(self.path, b"new")
+        self.assertEqual(self.path.read_bytes(), b"new")
+        self.assertEqual(permissions(self.path), 0o600)
+        self.assertEqual(os.listdir(self.directory), ["file"])
+
+    def test_creates(self) -> None:
+        """A file that was not there is made."""
+        write_atomically(self.directory / "other", b"")
+        self.assertEqual((self.directory / "other").read_bytes(), b"")
+
+    def test_is_a_new_file(self) -> None:
+        """The file is replaced, not written over: who has it open reads the old content to its end."""
+        with self.path.open("rb") as reader:
+            write_atomically(self.path, b"new")
+            self.assertEqual(reader.read(), b"old")
+
+    def test_synced_before_renamed(self) -> None:
+        """The content reaches the disk before the name points to it."""
+        calls = []
+        fsync, replace = os.fsync, os.replace
+
+        def recording_fsync(descriptor: int) -> None:
+            calls.append("fsync")
+            fsync(descriptor)
+
+        def recording_replace(old: Path, new: Path) -> None:
+            calls.append("replace")
+            replace(old, new)
+
+        self.patch(os, "fsync", recording_fsync)
+        self.patch(os, "replace", recording_replace)
+        write_atomically(self.path, b"new")
+        self.assertEqual(calls, ["fsync", "replace"])
+
+    def test_failure_leaves_the_old_content(self) -> None:
+        """When the disk fails, the old content stays and no temporary file is left."""
+
+        def broken(*arguments: object) -> None:
+            raise OSError("no space left on device")
+
+        for name in ("fsync", "replace"):
+            self.patch(os, name, broken)
+            self.assertRaises(OSError, write_atomically, self.path, b"new")
+            self.assertEqual(self.path.read_bytes(), b"old")
+            self.assertEqual(os.listdir(self.directory), ["file"])
+
+    def test_missing_directory(self) -> None:
+        """A directory that is missing is an L{OSError}."""
+        self.assertRaises(OSError, write_atomically, self.directory / "none" / "file", b"new")
+
+
+class StateDirectoryTests(SynchronousTestCase):
+    """L{StateDirectory}."""
+
+    def setUp(self) -> None:
+        """A directory that is not there yet, nor its parent."""
+        self.path = Path(self.mktemp()) / "state"
+        self.state = StateDirectory(self.path)
+
+    def test_prepare(self) -> None:
+        """The directory is made, for its owner only, and an id is drawn."""
+        drawn = self.state.prepare()
+        self.assertEqual(permissions(self.path), 0o700)
+        self.assertRegex(drawn, "^[0-9a-f]{16}$")
+        self.assertEqual(permissions(self.path / "agent-id"), 0o600)
+
+    def test_the_id_is_kept(self) -> None:
+        """A later start has the same id, whatever the object."""
+        drawn = self.state.prepare()
+        self.assertEqual(self.state.prepare(), drawn)
+        self.assertEqual(StateDirectory(self.path).prepare(), drawn)
+
+    def test_ids_differ(self) -> None:
+        """Two directories have two ids."""
+        other = StateDirectory(Path(self.mktemp()))
+        self.assertNotEqual(self.state.prepare(), other.prepare())
+
+    def test_empty_id(self) -> None:
+        """An empty file, as a crash of another program may leave it, is as none."""
+        self.path.mkdir(parents=True)
+        (self.path / "agent-id").write_text("\n")
+        self.assertRegex(self.state.prepare(), "^[0-9a-f]{16}$")
+
+    def test_open_directory_is_closed(self) -> None:
+        """A directory that others could read is made private."""
+        self.path.mkdir(parents=True)
+        self.path.chmod(0o755)
+        self.state.prepare()
+        self.assertEqual(permissions(self.path), 0o700)
+
+    def test_subdirectory(self) -> None:
+        """A subdirectory is made, for its owner only, and found again."""
+        made = self.state.subdirectory("ports")
+        self.assertEqual(made, self.path / "ports")
+        self.assertEqual(permissions(made), 0o700)
+        self.assertEqual(self.state.subdirectory("ports"), made)
+
+    def test_unusable(self) -> None:
+        """A file in the directory's place is an L{OSError}."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text("")
+        self.assertRaises(OSError, self.state.prepare)
