@@ -10,14 +10,14 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.integration.engine import Engine, find_engine
 from tests.integration.sandbox import Sandbox, SandboxError, wait_until
 
-__all__ = ["EmbeddedRemote"]
+__all__ = ["EmbeddedRemote", "remove_cgroups"]
 
 _SSHD_CONFIG = """\
 Port 22
@@ -38,8 +38,26 @@ Subsystem sftp /usr/lib/openssh/sftp-server
 
 _HOST_KEYS = {"ed25519": (), "ecdsa": (), "rsa": ("-b", "2048")}
 
+_PREFIX = "REMOTEDOCKER_TEST_"
+
+_STOP = """\
+pid=$(cat "$1") && kill -TERM "$pid" || exit 0
+while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+"""
+
 _DOCKERD_PID = "/run/docker.pid"
 _SSHD_PID = "/run/sshd.pid"
+
+
+def remove_cgroups(name: str) -> None:
+    """Removes the control groups, in every hierarchy, that a dockerd left under C{name}."""
+    root = Path("/sys/fs/cgroup")
+    for top in (*root.glob(name), *root.glob(f"*/{name}")):
+        for folder, _, _ in sorted(os.walk(top), reverse=True):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                continue
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -79,8 +97,42 @@ class EmbeddedRemote:
         self.docker_socket = self.sandbox.exchange / "docker.sock"
         self.busybox_tar = self.directory / "busybox.tar"
         self.cgroup = f"remotedocker-{os.getpid()}-{os.urandom(3).hex()}"
-        self._sshd: subprocess.Popen[bytes] | None = None
-        self._dockerd: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @classmethod
+    def attached(cls, environ: Mapping[str, str]) -> EmbeddedRemote:
+        """
+        The remote that another process started; see L{environment}.
+
+        @raise KeyError: there is none.
+        """
+        remote = cls(environ[f"{_PREFIX}DIRECTORY"], find_engine(environ))
+        remote.sandbox.init = int(environ[f"{_PREFIX}INIT"])
+        remote.sandbox.address = environ[f"{_PREFIX}HOST"]
+        remote.sandbox.local_address = environ[f"{_PREFIX}LOCAL_ADDRESS"]
+        remote.cgroup = environ[f"{_PREFIX}CGROUP"]
+        return remote
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which another process finds this remote; shell scripts may use them too."""
+        return {
+            f"{_PREFIX}DIRECTORY": str(self.directory),
+            f"{_PREFIX}INIT": str(self.sandbox.init),
+            f"{_PREFIX}HOST": self.host,
+            f"{_PREFIX}PORT": str(self.port),
+            f"{_PREFIX}USER": self.user,
+            f"{_PREFIX}LOCAL_ADDRESS": self.sandbox.local_address,
+            f"{_PREFIX}IDENTITY": str(self.identity),
+            f"{_PREFIX}KNOWN_HOSTS": str(self.known_hosts),
+            f"{_PREFIX}DOCKER_SOCKET": str(self.docker_socket),
+            f"{_PREFIX}BUSYBOX_TAR": str(self.busybox_tar),
+            f"{_PREFIX}CGROUP": self.cgroup,
+        }
+
+    @property
+    def destination(self) -> str:
+        """The remote as C{--ssh} takes it."""
+        return f"{self.user}@{self.host}:{self.port}"
 
     @property
     def host(self) -> str:
@@ -93,7 +145,7 @@ class EmbeddedRemote:
 
         @raise SandboxError: it could not be started; nothing is left running.
         """
-        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.sandbox.start()
             self._configure_ssh()
@@ -108,11 +160,10 @@ class EmbeddedRemote:
     def stop(self) -> None:
         """Ends every process of the remote, and removes its files but for the logs. May be called again."""
         self.sandbox.stop()
-        for process in (self._sshd, self._dockerd):
-            if process is not None:
-                process.wait()
-        self._sshd = self._dockerd = None
-        self._remove_cgroups()
+        for process in self._processes:
+            process.wait()
+        self._processes.clear()
+        remove_cgroups(self.cgroup)
         self.busybox_tar.unlink(missing_ok=True)
 
     def run(
@@ -124,7 +175,9 @@ class EmbeddedRemote:
     def docker(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Runs the engine's docker CLI straight at the daemon."""
         return subprocess.run(
-            [self.engine.cli, "-H", f"unix://{self.docker_socket}", *arguments], capture_output=True, check=False
+            [self.engine.cli, "-H", f"unix://{self.docker_socket}", *arguments],
+            capture_output=True,
+            check=False,
         )
 
     def ask(self, path: str) -> Any:
@@ -159,8 +212,7 @@ class EmbeddedRemote:
     def stop_sshd(self) -> None:
         """Ends the listening sshd and each connection: from now on connections are refused."""
         self.kill_ssh_sessions()
-        self._stop(_SSHD_PID, self._sshd)
-        self._sshd = None
+        self._stop(_SSHD_PID)
         self.kill_ssh_sessions()
 
     def start_sshd(self) -> None:
@@ -179,8 +231,7 @@ class EmbeddedRemote:
 
     def stop_dockerd(self) -> None:
         """Stops dockerd and waits for its end."""
-        self._stop(_DOCKERD_PID, self._dockerd)
-        self._dockerd = None
+        self._stop(_DOCKERD_PID)
 
     def start_dockerd(self) -> None:
         """Starts dockerd and waits until it answers."""
@@ -200,11 +251,8 @@ class EmbeddedRemote:
         children = self.run(["cat", f"/proc/{number}/task/{number}/children"]).stdout.split()
         return [number, *(found for child in children for found in self._descendants(int(child)))]
 
-    def _stop(self, pid_file: str, process: subprocess.Popen[bytes] | None) -> None:
-        if process is None:
-            return
-        self.run(["/bin/sh", "-c", f"kill -TERM $(cat {pid_file})"])
-        process.wait(timeout=60)
+    def _stop(self, pid_file: str) -> None:
+        self.run(["/bin/sh", "-c", _STOP, "stop", pid_file])
 
     def _configure_ssh(self) -> None:
         etc = self.sandbox.root / "etc/ssh"
@@ -217,24 +265,29 @@ class EmbeddedRemote:
         self.known_hosts.write_text("".join(lines))
         self.identity.unlink(missing_ok=True)
         self._keygen(self.identity, "ed25519")
-        home = self.sandbox.root / "root/.ssh"
-        home.mkdir(mode=0o700)
-        shutil.copy(self.identity.with_suffix(".pub"), home / "authorized_keys")
+        public = self.identity.with_suffix(".pub").read_text()
+        for name in ("root", "home/developer"):
+            home = self.sandbox.root / name
+            (home / ".ssh").mkdir(mode=0o700)
+            (home / ".ssh/authorized_keys").write_text(public)
+            for path in (home / ".ssh", home / ".ssh/authorized_keys"):
+                os.chown(path, home.stat().st_uid, home.stat().st_gid)
 
     def _keygen(self, path: Path, kind: str, *options: str) -> None:
         subprocess.run(
-            ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "remotedocker", "-f", str(path)], check=True
+            ["ssh-keygen", "-q", "-t", kind, *options, "-N", "", "-C", "remotedocker", "-f", str(path)],
+            check=True,
         )
 
     def _start_sshd(self) -> None:
-        self._sshd = self.sandbox.spawn(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"], self.directory / "sshd.log"
-        )
+        self._spawn(["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"], "sshd.log")
         wait_until(self._sshd_answers, "sshd answers", 20)
 
+    def _spawn(self, arguments: Sequence[str], log: str, path: str = "") -> None:
+        self._processes.append(self.sandbox.spawn(arguments, self.directory / log, path))
+
     def _sshd_answers(self) -> bool:
-        if self._sshd is None or self._sshd.poll() is not None:
-            raise SandboxError(f"sshd ended\n{self.logs()}")
+        self._check_latest()
         try:
             with socket.create_connection((self.host, self.port), timeout=5) as connection:
                 return connection.recv(4) == b"SSH-"
@@ -244,7 +297,7 @@ class EmbeddedRemote:
     def _start_dockerd(self) -> None:
         path = self.engine.prepare(self.sandbox)
         self.run(["rm", "-f", _DOCKERD_PID])
-        self._dockerd = self.sandbox.spawn(
+        self._spawn(
             [
                 self.engine.program,
                 *("--host", "unix:///var/run/docker.sock", "--host", "unix:///run/exchange/docker.sock"),
@@ -252,16 +305,19 @@ class EmbeddedRemote:
                 *("--cgroup-parent", f"/{self.cgroup}", "--storage-driver", "overlay2"),
                 *self.engine.options,
             ],
-            self.directory / "dockerd.log",
+            "dockerd.log",
             path,
         )
 
     def _wait_for_dockerd(self) -> None:
         wait_until(self._dockerd_answers, "dockerd answers", 60)
 
+    def _check_latest(self) -> None:
+        if self._processes[-1].poll() is not None:
+            raise SandboxError(f"a process of the remote ended\n{self.logs()}")
+
     def _dockerd_answers(self) -> bool:
-        if self._dockerd is None or self._dockerd.poll() is not None:
-            raise SandboxError(f"dockerd ended\n{self.logs()}")
+        self._check_latest()
         try:
             return bool(self.ask("/version"))
         except (OSError, ValueError):
@@ -273,16 +329,30 @@ class EmbeddedRemote:
         for name in ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"):
             (tree / name).mkdir(parents=True)
         (tree / "tmp").chmod(0o1777)
-        (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+        (tree / "etc/passwd").write_text(
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+        )
         (tree / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\n")
         program = shutil.which("busybox")
         assert program is not None
         shutil.copy(program, tree / "bin/busybox")
-        for applet in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        for applet in subprocess.run(
+            [program, "--list"], capture_output=True, text=True, check=True
+        ).stdout.split():
             if applet != "busybox":
                 (tree / "bin" / applet).symlink_to("busybox")
         subprocess.run(
-            ["tar", "--owner=0", "--group=0", "--sort=name", "-C", str(tree), "-cf", str(self.busybox_tar), "."],
+            [
+                "tar",
+                "--owner=0",
+                "--group=0",
+                "--sort=name",
+                "-C",
+                str(tree),
+                "-cf",
+                str(self.busybox_tar),
+                ".",
+            ],
             check=True,
         )
         shutil.rmtree(tree)
@@ -290,11 +360,3 @@ class EmbeddedRemote:
         imported = self.docker("import", "--change", 'CMD ["sh"]', str(self.busybox_tar), "busybox:latest")
         if imported.returncode != 0:
             raise SandboxError(imported.stderr.decode(errors="replace"))
-
-    def _remove_cgroups(self) -> None:
-        for top in Path("/sys/fs/cgroup").glob(f"**/{self.cgroup}"):
-            for folder, _, _ in sorted(os.walk(top), reverse=True):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    continue

@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,10 +106,11 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) 
     @raise SandboxError: it is not true within C{seconds}.
     """
     deadline = time.monotonic() + seconds
+    pause = threading.Event()
     while not condition():
         if time.monotonic() > deadline:
             raise SandboxError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.02)
+        pause.wait(0.02)
 
 
 def _command(*arguments: str) -> str:
@@ -142,6 +144,7 @@ class Sandbox:
         (inside as C{/run/exchange}), logs are beside them. Its path must be short: sockets are made in it.
     @ivar local_address: the machine's address on the link to the host.
     @ivar address: the host's.
+    @ivar init: the process id, on the machine, of the sandbox's init.
     """
 
     def __init__(self, directory: Path, delay_ms: float = 0.0) -> None:
@@ -151,8 +154,8 @@ class Sandbox:
         self.exchange = directory / "exchange"
         self.address = ""
         self.local_address = ""
+        self.init = 0
         self._init: subprocess.Popen[str] | None = None
-        self._inner = 0
         self._interface = ""
 
     def start(self) -> None:
@@ -171,15 +174,15 @@ class Sandbox:
             if self._init.stdout is not None:
                 self._init.stdout.close()
             self._init = None
-            wait_until(lambda: not Path(f"/proc/{self._inner}").exists(), "the end of the sandbox's processes")
-        shutil.rmtree(self.root, ignore_errors=True)
-        shutil.rmtree(self.exchange, ignore_errors=True)
+            wait_until(lambda: not Path(f"/proc/{self.init}").exists(), "the end of the sandbox's processes")
+        for made in (self.root, self.exchange):
+            shutil.rmtree(made, ignore_errors=True)
 
     def enter(self, *arguments: str) -> list[str]:
         """The command line that runs C{arguments} inside."""
         return [
             "nsenter",
-            f"--target={self._inner}",
+            f"--target={self.init}",
             "--mount",
             "--uts",
             "--ipc",
@@ -217,7 +220,11 @@ class Sandbox:
             environment["PATH"] = f"{path}:{environment['PATH']}"
         with log.open("ab") as output:
             return subprocess.Popen(
-                self.enter(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+                self.enter(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
             )
 
     def _populate(self) -> None:
@@ -238,8 +245,23 @@ class Sandbox:
                 copy.symlink_to(os.readlink(source))
             elif source.exists():
                 shutil.copy2(source, copy)
+        self._add_user()
         (self.root / "etc/hostname").write_text("remote\n")
         (self.root / "etc/hosts").write_text("127.0.0.1 localhost remote\n::1 localhost\n")
+
+    def _add_user(self) -> None:
+        """C{developer}, who is not root but may use the daemon."""
+        etc = self.root / "etc"
+        with (etc / "passwd").open("a") as file:
+            file.write("developer:x:4213:4213::/home/developer:/bin/sh\n")
+        with (etc / "shadow").open("a") as file:
+            file.write("developer:*:19000:0:99999:7:::\n")
+        groups = [line for line in (etc / "group").read_text().splitlines() if not line.startswith("docker:")]
+        groups += ["docker:x:4212:developer", "developer:x:4213:", ""]
+        (etc / "group").write_text("\n".join(groups))
+        home = self.root / "home/developer"
+        home.mkdir(mode=0o700)
+        os.chown(home, 4213, 4213)
 
     def _begin(self) -> None:
         self._init = subprocess.Popen(
@@ -257,7 +279,7 @@ class Sandbox:
         if self._init.stdout.readline() != "ready\n":
             raise SandboxError((self.directory / "sandbox.log").read_text() or "the sandbox did not start")
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
-        self._inner = int(children[0])
+        self.init = int(children[0])
 
     def _connect(self) -> None:
         network = _free_network()
@@ -266,7 +288,7 @@ class Sandbox:
         self._interface = f"rd{secrets.token_hex(5)}"
         _command(
             *("ip", "link", "add", self._interface, "type", "veth"),
-            *("peer", "name", "eth0", "netns", str(self._inner)),
+            *("peer", "name", "eth0", "netns", str(self.init)),
         )
         _command("ip", "address", "add", f"{local}/30", "dev", self._interface)
         _command("ip", "link", "set", self._interface, "up")

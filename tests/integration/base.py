@@ -1,0 +1,414 @@
+"""
+What the tests on a real remote have in common: the remote, agents, docker CLIs, and the comparison of what a
+command does through the agent with what it does straight at the daemon.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pty
+import re
+import secrets
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.integration.agent import Agent, Tunnel, laptop_environment
+from tests.integration.remote import EmbeddedRemote
+from tests.integration.sandbox import wait_until
+from tests.integration.stack import OBSTACLE_VARIABLE
+
+__all__ = ["CLIS", "Docker", "IntegrationTestCase", "Outcome", "Running", "normalise"]
+
+COMMAND_SECONDS = 90.0
+"""How long a command may take: far more than it needs."""
+
+_SUBSTITUTIONS = (
+    (re.compile(rb"\b[0-9a-f]{64}\b"), b"<ID>"),
+    (re.compile(rb"\b[0-9a-f]{12}\b"), b"<id>"),
+    (re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), b"<time>"),
+    (re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \w+"), b"<time>"),
+    (re.compile(rb"(Less than a second|About a minute|\d+ (seconds?|minutes?)) ?(ago)?"), b"<while>"),
+    (re.compile(rb"\b172\.\d+\.\d+\.\d+\b"), b"<address>"),
+)
+
+
+@attrs.frozen
+class Outcome:
+    """What a command did."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def normalise(output: bytes, label: str) -> bytes:
+    """Without what differs from run to run: ids, times, and C{label} in names."""
+    output = output.replace(label.encode(), b"<label>")
+    for pattern, replacement in _SUBSTITUTIONS:
+        output = pattern.sub(replacement, output)
+    return output
+
+
+def _find_clis() -> dict[str, str]:
+    """Each docker CLI of this machine by its major version, oldest first."""
+    found: dict[int, str] = {}
+    extra = os.environ.get("REMOTEDOCKER_TEST_CLI", "")
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/bin", "/usr/bin"]
+    for candidate in (extra, *(os.path.join(folder, "docker") for folder in folders)):
+        if candidate and os.access(candidate, os.X_OK):
+            shown = subprocess.run(
+                [candidate, "--version"], capture_output=True, text=True, check=False
+            ).stdout
+            version = re.search(r"version (\d+)\.", shown)
+            if version is not None:
+                found.setdefault(int(version[1]), candidate)
+    return {str(version): found[version] for version in sorted(found)}
+
+
+CLIS: Mapping[str, str] = _find_clis()
+
+
+class Running:
+    """
+    A command that runs: its output is read while it does.
+
+    @param terminal: give it a terminal instead of pipes; what it prints is then in C{stdout}.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        terminal: bool = False,
+        cwd: Path | None = None,
+    ) -> None:
+        self.arguments = arguments
+        self.stdout = b""
+        self.stderr = b""
+        self._descriptors: dict[int, str] = {}
+        if terminal:
+            self._input, follower = pty.openpty()
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=follower,
+                stdout=follower,
+                stderr=follower,
+                env=environment,
+                cwd=cwd,
+                start_new_session=True,
+            )
+            os.close(follower)
+            self._descriptors[self._input] = "stdout"
+        else:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                cwd=cwd,
+            )
+            assert self._process.stdin and self._process.stdout and self._process.stderr
+            self._input = os.dup(self._process.stdin.fileno())
+            self._process.stdin.close()
+            for name in ("stdout", "stderr"):
+                pipe = getattr(self._process, name)
+                self._descriptors[os.dup(pipe.fileno())] = name
+                pipe.close()
+        self.terminal = terminal
+
+    def write(self, data: bytes) -> None:
+        """Gives it input."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._input, view) :]
+
+    def close_input(self) -> None:
+        """Ends its input; with a terminal, as Ctrl-D does."""
+        if self.terminal:
+            self.write(b"\x04")
+        elif self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+
+    def expect(self, wanted: bytes, seconds: float = COMMAND_SECONDS, stream: str = "stdout") -> None:
+        """
+        Reads until C{wanted} was printed.
+
+        @raise AssertionError: it was not.
+        """
+        deadline = time.monotonic() + seconds
+        while wanted not in getattr(self, stream):
+            if not self._read(deadline - time.monotonic()):
+                raise AssertionError(
+                    f"{self.arguments} did not print {wanted!r}, but {self.stdout!r} {self.stderr!r}"
+                )
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
+
+    def finish(self, seconds: float = COMMAND_SECONDS) -> Outcome:
+        """
+        Waits for its end, reading.
+
+        @raise AssertionError: it has not ended in time; it is killed then.
+        """
+        deadline = time.monotonic() + seconds
+        while self._descriptors:
+            if not self._read(deadline - time.monotonic()) and self._descriptors:
+                self.kill()
+                raise AssertionError(
+                    f"{self.arguments} did not end; it printed {self.stdout!r} {self.stderr!r}"
+                )
+        try:
+            status = self._process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.arguments} closed its output but did not end") from None
+        self.kill()
+        return Outcome(status, self.stdout, self.stderr)
+
+    def kill(self) -> None:
+        """Ends it at once. May be called again."""
+        self._process.kill()
+        self._process.wait()
+        if self._input >= 0 and self._input not in self._descriptors:
+            os.close(self._input)
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._input = -1
+        self._descriptors.clear()
+
+    def _read(self, seconds: float) -> bool:
+        """Reads once. False when nothing came in time, or all has been read."""
+        ready, _, _ = select.select(list(self._descriptors), [], [], max(0.0, seconds))
+        for descriptor in ready:
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:
+                data = b""
+            name = self._descriptors[descriptor]
+            setattr(self, name, getattr(self, name) + data)
+            if not data:
+                del self._descriptors[descriptor]
+                os.close(descriptor)
+                if descriptor == self._input:
+                    self._input = -1
+        return bool(ready)
+
+
+class Docker:
+    """
+    A docker CLI that speaks to one daemon's endpoint.
+
+    @ivar label: unique; names made with L{name} begin with it.
+    """
+
+    def __init__(self, cli: str, host: str, home: Path, label: str, cwd: Path) -> None:
+        self.cli = cli
+        self.host = host
+        self.label = label
+        self.cwd = cwd
+        self.environment = {
+            **laptop_environment(home),
+            "DOCKER_HOST": host,
+            "DOCKER_CONFIG": str(home / ".docker"),
+        }
+        self.started: list[Running] = []
+
+    def name(self, name: str) -> str:
+        """A name for a container or an image that no other test uses."""
+        return f"{self.label}-{name}"
+
+    def __call__(self, *arguments: str, data: bytes = b"", seconds: float = COMMAND_SECONDS) -> Outcome:
+        """Runs a command with C{data} as its whole input, to its end."""
+        return self.program(self.cli, *arguments, data=data, seconds=seconds)
+
+    def program(self, *arguments: str, data: bytes = b"", seconds: float = COMMAND_SECONDS) -> Outcome:
+        """Runs any program in this CLI's environment."""
+        try:
+            finished = subprocess.run(
+                arguments,
+                input=data,
+                capture_output=True,
+                env=self.environment,
+                cwd=self.cwd,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(
+                f"{arguments} did not end; it printed {error.stdout!r} {error.stderr!r}"
+            ) from None
+        return Outcome(finished.returncode, finished.stdout, finished.stderr)
+
+    def start(self, *arguments: str, terminal: bool = False) -> Running:
+        """Starts a command that the test talks to."""
+        running = Running([self.cli, *arguments], self.environment, terminal, self.cwd)
+        self.started.append(running)
+        return running
+
+    def kill_started(self) -> None:
+        """Ends what is still running of what L{start} started."""
+        for running in self.started:
+            running.kill()
+
+    def close(self) -> None:
+        """Removes the containers, volumes, networks and images named with L{name}."""
+        mine = f"name=^/?{self.label}"
+        for listing, removal in (
+            (("ps", "-aq", "--filter", mine), ("rm", "-f", "-v")),
+            (("volume", "ls", "-q", "--filter", mine), ("volume", "rm", "-f")),
+            (("network", "ls", "-q", "--filter", mine), ("network", "rm")),
+            (("images", "-q", f"{self.label}*"), ("rmi", "-f")),
+        ):
+            found = self(*listing).stdout.decode().split()
+            if found:
+                self(*removal, *found)
+
+
+Scenario = Callable[[Docker], Sequence[Outcome]]
+
+
+def attached_remote() -> EmbeddedRemote:
+    """
+    The remote of L{tests.integration.stack}.
+
+    @raise SkipTest: there is none, and none is required.
+    """
+    try:
+        return EmbeddedRemote.attached(os.environ)
+    except KeyError:
+        reason = os.environ.get(
+            OBSTACLE_VARIABLE, "no embedded remote: run this by python -m tests.integration.stack"
+        )
+    if os.environ.get("REMOTEDOCKER_INTEGRATION") == "require":
+        raise AssertionError(reason)
+    raise SkipTest(reason)
+
+
+_shared: dict[tuple[str, ...], Agent | Tunnel] = {}
+_homes: list[Path] = []
+
+
+def _temporary() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="remotedocker-test-", dir="/var/tmp"))
+    _homes.append(path)
+    return path
+
+
+def _end_shared() -> None:
+    try:
+        for agent in _shared.values():
+            agent.stop()
+    finally:
+        for path in _homes:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+atexit.register(_end_shared)
+
+
+class IntegrationTestCase(SynchronousTestCase):
+    """
+    @ivar remote: the remote host.
+    @ivar scratch: an empty directory on the laptop, removed afterwards.
+    """
+
+    def setUp(self) -> None:
+        """Finds the remote, or says why there is none."""
+        self.remote = attached_remote()
+        self.scratch = Path(tempfile.mkdtemp(prefix="remotedocker-test-", dir="/var/tmp"))
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
+
+    def shared_agent(self, *options: str) -> Agent | Tunnel:
+        """
+        An agent with these options that other tests use too: it is started once and must not be harmed.
+        C{REMOTEDOCKER_TEST_AGENT=ssh} puts a plain C{ssh -L} in its place, to try the tests themselves.
+        """
+        agent = _shared.get(options)
+        if agent is None or agent.process is None or agent.process.poll() is not None:
+            if os.environ.get("REMOTEDOCKER_TEST_AGENT") == "ssh":
+                agent = Tunnel(self.remote, _temporary())
+            else:
+                agent = Agent(self.remote, _temporary(), options)
+            agent.start()
+            _shared[options] = agent
+        self.addCleanup(self._report, agent, agent.log_file.stat().st_size)
+        return agent
+
+    def own_agent(self, *options: str, start: bool = True) -> Agent:
+        """An agent of this test alone, stopped afterwards."""
+        agent = Agent(self.remote, self.scratch / f"agent-{secrets.token_hex(2)}", options)
+        self.addCleanup(self._report, agent, 0)
+        self.addCleanup(agent.kill)
+        if start:
+            agent.start()
+        return agent
+
+    def tunnel(self) -> Tunnel:
+        """C{ssh -L} in an agent's place, stopped afterwards."""
+        tunnel = Tunnel(self.remote, self.scratch / f"tunnel-{secrets.token_hex(2)}")
+        self.addCleanup(tunnel.kill)
+        tunnel.start()
+        return tunnel
+
+    def docker(self, host: str, cli: str | None = None) -> Docker:
+        """
+        @param host: the C{DOCKER_HOST}.
+        @param cli: which CLI; the newest of L{CLIS} if not given.
+        """
+        label = f"t{secrets.token_hex(4)}"
+        home = self.scratch / label
+        home.mkdir()
+        docker = Docker(cli or list(CLIS.values())[-1], host, home, label, self.scratch)
+        cleaner = Docker(docker.cli, f"unix://{self.remote.docker_socket}", home, label, self.scratch)
+        self.addCleanup(cleaner.close)
+        self.addCleanup(docker.kill_started)
+        return docker
+
+    def compare(self, scenario: Scenario, host: str, cli: str | None = None) -> Sequence[Outcome]:
+        """
+        Runs C{scenario} straight at the daemon and at C{host}, and fails where an exit status or an
+        output differs.
+
+        @return: the outcomes at C{host}.
+        """
+        direct = self.docker(f"unix://{self.remote.docker_socket}", cli)
+        expected = scenario(direct)
+        through = self.docker(host, cli)
+        found = scenario(through)
+        for position, (one, other) in enumerate(zip(expected, found, strict=True)):
+            place = f"outcome {position}: {other}, straight at the daemon {one}"
+            self.assertEqual(one.status, other.status, place)
+            for name in ("stdout", "stderr"):
+                self.assertEqual(
+                    normalise(getattr(one, name), direct.label),
+                    normalise(getattr(other, name), through.label),
+                    place,
+                )
+        return found
+
+    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        """See L{wait_until}."""
+        wait_until(condition, what, seconds)
+
+    def _report(self, agent: Agent | Tunnel, offset: int) -> None:
+        """Prints what the agent logged during a test that failed."""
+        result = self._failed()
+        if result and agent.log_file.exists():
+            print(f"\n--- {self.id()}: the agent's log")
+            print(agent.log_file.read_bytes()[offset:].decode(errors="replace")[-8000:])
+
+    def _failed(self) -> bool:
+        return not getattr(self, "_passed", True)
