@@ -1,0 +1,10 @@
+"""
+Plumbing that the proxy and the forwarded ports share: two transports joined, with back-pressure and
+half-close both ways.
+"""
+
+from remotedocker.streams._accept import RelayFactory, prepare_socket
+from remotedocker.streams._hangup import Hangups
+from remotedocker.streams._relay import Relay, RelayEnd, RelayProtocol
+
+__all__ = ["Hangups", "Relay", "RelayEnd", "RelayFactory", "RelayProtocol", "prepare_socket"]

@@ -126,7 +126,9 @@ class MemoryTransport:
             self._schedule()
 
     def loseWriteConnection(self) -> None:
-        """Ends the outgoing direction when the buffer is written. As in Twisted, not to be called too late."""
+        """
+        Ends the outgoing direction when the buffer is written. As in Twisted, not to be called too late.
+        """
         if not self.connected:
             raise ValueError("the connection is lost already")
         self._closing_write = True
