@@ -1,0 +1,449 @@
+# -*- test-case-name: tests.forwards.test_forwards -*-
+"""
+L{IForwards}: the local ports of every container, over plans and listeners.
+
+What is done for one container is done in turn. Taking ports is one synchronous step, so that two containers
+never see each other half way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from attrs import Factory, define, evolve
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from remotedocker.docker import ContainerPort, PortBinding, PortMap
+from remotedocker.errors import (
+    AddressUnavailable,
+    BadRequest,
+    PortForbidden,
+    PortUnavailable,
+    RemoteDockerError,
+)
+from remotedocker.forwards._listener import Listener
+from remotedocker.forwards._numbers import ChosenNumbers
+from remotedocker.forwards._plan import (
+    Action,
+    Close,
+    Collision,
+    Host,
+    InvalidPort,
+    LocalAddress,
+    Open,
+    Opened,
+    Point,
+    Slot,
+    describe,
+    plan_publish,
+    plan_reserve,
+    slots_of,
+)
+from remotedocker.interfaces import IForwards, IRemote
+from remotedocker.streams import Hangups
+
+__all__ = ["DYNAMIC_PORTS", "Forwards"]
+
+DYNAMIC_PORTS = range(32768, 61000)
+"""What a port left open is chosen from: Linux's C{ip_local_port_range}, as the daemon's."""
+
+_PATIENCE = 1.0
+"""Seconds that a port may wait for another container that has it and was removed a moment ago."""
+
+_UNPRIVILEGED_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+_MISSING_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+_Result = TypeVar("_Result")
+
+
+@define
+class _Opening:
+    """A slot that is open: what the plan knows of it, and its listeners."""
+
+    opened: Opened
+    listeners: tuple[Listener, ...]
+
+
+@define
+class _Container:
+    """
+    The ports of one container.
+
+    @ivar name: for messages.
+    @ivar order: all slots, as typed.
+    @ivar openings: what is open, or held.
+    @ivar suspended: held, and not shown.
+    @ivar known: was reserved once and not forgotten.
+    """
+
+    name: str = ""
+    order: tuple[Slot, ...] = ()
+    openings: dict[Slot, _Opening] = Factory(dict)
+    suspended: bool = False
+    known: bool = False
+    lock: DeferredLock = Factory(DeferredLock)
+
+    def opened(self) -> dict[Slot, Opened]:
+        """What the plan needs to know."""
+        return {slot: opening.opened for slot, opening in self.openings.items()}
+
+
+@define
+class _Conflict(Exception):
+    """All numbers of a slot are in use by others than this agent."""
+
+    address: str
+
+
+@implementer(IForwards)
+class Forwards:
+    """
+    Local listeners for published TCP ports. Nothing is opened or read before the first call.
+
+    @param remote: where connections are led.
+    @param state: a directory for the numbers that were chosen.
+    @param publish_addresses: where a binding without an address listens.
+    @param dynamic: what a port left open is chosen from.
+    @param patience: seconds to wait for a port that another container of this agent has.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        remote: IRemote,
+        state: Path,
+        publish_addresses: tuple[str, ...],
+        dynamic: range = DYNAMIC_PORTS,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._reactor = reactor
+        self._remote = remote
+        self._publish_addresses = publish_addresses
+        self._dynamic = dynamic
+        self._patience = patience
+        self._hangups = Hangups(reactor)
+        self._numbers = ChosenNumbers(state)
+        self._containers: dict[str, _Container] = {}
+        self._next = dynamic.start
+        self._closing: set[Deferred[None]] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    # IForwards
+
+    def reserve(self, container_id: str, name: str, requested: PortMap) -> Deferred[None]:
+        """
+        See L{IForwards.reserve}. The ports are taken; connections are refused until L{publish} says where
+        they lead.
+        """
+        return self._in_turn(container_id, lambda mine: self._reserve(container_id, mine, name, requested))
+
+    def publish(self, container_id: str, actual: PortMap) -> Deferred[None]:
+        """See L{IForwards.publish}. What C{actual} does not name is closed."""
+
+        async def work(mine: _Container) -> None:
+            mine.suspended = False
+            for action in plan_publish(actual, mine.opened()):
+                self._perform(container_id, mine, action)
+
+        return self._in_turn(container_id, work)
+
+    def release(self, container_id: str) -> Deferred[None]:
+        """See L{IForwards.release}."""
+
+        async def work(mine: _Container) -> None:
+            await self._release(container_id, mine)
+
+        return self._in_turn(container_id, work)
+
+    def forget(self, container_id: str) -> Deferred[None]:
+        """See L{IForwards.forget}."""
+
+        async def work(mine: _Container) -> None:
+            mine.known = False
+            self._numbers.forget(container_id)
+            await self._release(container_id, mine)
+
+        return self._in_turn(container_id, work)
+
+    def local_ports(self, container_id: str) -> PortMap | None:
+        """See L{IForwards.local_ports}: in the daemon's order, IPv4 before IPv6."""
+        mine = self._containers.get(container_id)
+        if mine is None or not mine.known:
+            return None
+        shown: dict[ContainerPort, tuple[PortBinding, ...]] = {}
+        for slot in () if mine.suspended else mine.order:
+            opening = mine.openings.get(slot)
+            if opening is not None:
+                shown[slot.port] = shown.get(slot.port, ()) + tuple(
+                    PortBinding(host, str(opening.opened.number)) for host in opening.opened.hosts
+                )
+        return shown
+
+    def containers(self) -> frozenset[str]:
+        """See L{IForwards.containers}."""
+        return self._numbers.containers() | {
+            container_id for container_id, mine in self._containers.items() if mine.openings
+        }
+
+    # Beside IForwards
+
+    def suspend(self, container_id: str) -> Deferred[None]:
+        """
+        The container is down and the daemon will start it again (a restart policy): connections are ended
+        and new ones refused, as with L{release}, but the ports stay taken, so that no round of a crash loop
+        can lose them to another program, and nothing is bound anew at each. L{local_ports} shows none.
+        Undone by L{publish}; L{release} gives the ports back.
+
+        @return: fires when connections are refused.
+        """
+
+        async def work(mine: _Container) -> None:
+            mine.suspended = True
+            for opening in mine.openings.values():
+                opening.opened = evolve(opening.opened, target=None)
+                for listener in opening.listeners:
+                    listener.suspend()
+
+        return self._in_turn(container_id, work)
+
+    def close(self) -> Deferred[None]:
+        """
+        The agent ends: closes every port and every connection; numbers are remembered.
+
+        @return: fires when all of them are free.
+        """
+
+        async def work() -> None:
+            for container_id, mine in self._containers.items():
+                for slot in list(mine.openings):
+                    self._close(container_id, mine, slot, grace=False)
+            await self._settled()
+
+        return Deferred.fromCoroutine(work())
+
+    # One container, in turn
+
+    def _in_turn(
+        self, container_id: str, work: Callable[[_Container], Awaitable[_Result]]
+    ) -> Deferred[_Result]:
+        mine = self._containers.setdefault(container_id, _Container())
+
+        async def run() -> _Result:
+            return await work(mine)
+
+        def clean(result: _Result) -> _Result:
+            lock = mine.lock
+            if not (mine.known or mine.openings or lock.locked or lock.waiting):
+                self._containers.pop(container_id, None)
+            return result
+
+        return mine.lock.run(lambda: Deferred.fromCoroutine(run())).addBoth(clean)
+
+    async def _release(self, container_id: str, mine: _Container) -> None:
+        for slot in list(mine.openings):
+            self._close(container_id, mine, slot)
+        await self._settled()
+
+    async def _reserve(self, container_id: str, mine: _Container, name: str, requested: PortMap) -> None:
+        mine.name = name
+        mine.known = True
+        mine.suspended = False
+        deadline = self._reactor.seconds() + self._patience
+        while True:
+            await self._settled()
+            try:
+                self._take(container_id, mine, requested)
+                return
+            except Collision as collision:
+                left = deadline - self._reactor.seconds()
+                if not collision.holders or left <= 0:
+                    raise PortUnavailable(
+                        name=name, container_id=container_id, address=collision.address
+                    ) from None
+            await self._a_port_closes(left)
+
+    def _take(self, container_id: str, mine: _Container, requested: PortMap) -> None:
+        """Opens what is missing, or raises and leaves nothing that was not open before."""
+        plan = self._plan(container_id, mine, requested)
+        added: list[Slot] = []
+        try:
+            for action in plan:
+                self._perform(container_id, mine, action)
+                if isinstance(action, Open):
+                    added.append(action.slot)
+        except BaseException:
+            for slot in added:
+                self._close(container_id, mine, slot)
+            raise
+        wanted = slots_of(requested)
+        mine.order = (*(slot for slot in mine.order if slot in mine.openings and slot not in wanted), *wanted)
+        self._numbers.remember(
+            container_id,
+            {
+                action.slot: mine.openings[action.slot].opened.number
+                for action in plan
+                if isinstance(action, Open) and len(action.numbers.span) > 1
+            },
+        )
+
+    def _plan(self, container_id: str, mine: _Container, requested: PortMap) -> Sequence[Action]:
+        taken = {
+            LocalAddress(host, opening.opened.number, slot.port.protocol): other
+            for other, container in self._containers.items()
+            if other != container_id
+            for slot, opening in container.openings.items()
+            for host in opening.opened.hosts
+        }
+        try:
+            return plan_reserve(
+                requested,
+                mine.opened(),
+                self._numbers.of(container_id),
+                taken,
+                self._publish_addresses,
+                self._dynamic,
+                self._next,
+                self._numbers.of_others(container_id),
+            )
+        except InvalidPort as error:
+            raise BadRequest(reason=f'invalid port specification: "{error}"') from None
+
+    # Actions
+
+    def _perform(self, container_id: str, mine: _Container, action: Action) -> None:
+        if isinstance(action, Close):
+            self._close(container_id, mine, action.slot)
+        elif isinstance(action, Open):
+            self._open(container_id, mine, action)
+        else:
+            self._point(container_id, mine, action)
+
+    def _open(self, container_id: str, mine: _Container, action: Open) -> None:
+        conflict = ""
+        for number in action.numbers:
+            try:
+                listeners = self._listen(container_id, mine, action.hosts, number, action.slot.port.protocol)
+            except _Conflict as error:
+                conflict = error.address
+                continue
+            hosts = tuple(listener.address.host for listener in listeners)
+            mine.openings[action.slot] = _Opening(Opened(number, hosts), listeners)
+            if action.numbers.start is not None:
+                self._next = number + 1
+            return
+        if len(action.numbers.span) > 1:
+            conflict = describe(action.hosts[0].address, action.numbers.span)
+        raise PortUnavailable(name=mine.name, container_id=container_id, address=conflict)
+
+    def _listen(
+        self, container_id: str, mine: _Container, hosts: Sequence[Host], number: int, protocol: str
+    ) -> tuple[Listener, ...]:
+        """
+        Takes one number on all addresses.
+
+        @raise _Conflict: it is in use on one of them.
+        """
+        listeners: list[Listener] = []
+        try:
+            for host in hosts:
+                address = LocalAddress(host.address, number, protocol)
+                try:
+                    listeners.append(Listener(self._reactor, self._remote, address, self._hangups))
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        raise _Conflict(str(address)) from error
+                    if not (host.optional and error.errno in _MISSING_ADDRESS):
+                        _refuse(error, mine.name, container_id, address)
+        except BaseException:
+            for listener in listeners:
+                self._track(listener.close(grace=False))
+            raise
+        return tuple(listeners)
+
+    def _point(self, container_id: str, mine: _Container, action: Point) -> None:
+        opening = mine.openings[action.slot]
+        for listener in opening.listeners:
+            try:
+                listener.point(action.target)
+            except OSError:
+                raise PortUnavailable(
+                    name=mine.name, container_id=container_id, address=str(listener.address)
+                ) from None
+        opening.opened = evolve(opening.opened, target=action.target)
+        self._log.debug(
+            "{name}: {addresses} lead to port {port}",
+            name=mine.name,
+            addresses=", ".join(str(listener.address) for listener in opening.listeners),
+            port=str(action.slot.port),
+        )
+
+    def _close(self, container_id: str, mine: _Container, slot: Slot, grace: bool = True) -> None:
+        opening = mine.openings.pop(slot)
+        for listener in opening.listeners:
+            self._track(listener.close(grace=grace))
+
+    # Ports on their way to be free
+
+    def _track(self, closed: Deferred[None]) -> None:
+        """Remembers that a port is being closed, and tells those who wait for one when it is."""
+        self._closing.add(closed)
+
+        def done(_: object) -> None:
+            self._closing.discard(closed)
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+        closed.addBoth(done)
+
+    async def _settled(self) -> None:
+        """Returns when every port that was closed so far is free."""
+        while self._closing:
+            await self._a_port_closes()
+
+    async def _a_port_closes(self, seconds: float | None = None) -> None:
+        """Returns when a port was closed, or after C{seconds}."""
+        waiter: Deferred[None] = Deferred()
+        self._waiting.append(waiter)
+        if seconds is None:
+            await waiter
+            return
+
+        def give_up() -> None:
+            self._waiting.remove(waiter)
+            waiter.callback(None)
+
+        call = self._reactor.callLater(seconds, give_up)
+        await waiter
+        if call.active():
+            call.cancel()
+
+
+def _refuse(error: OSError, name: str, container_id: str, address: LocalAddress) -> NoReturn:
+    """Raises what the user is told when a port cannot be taken for another reason than that it is in use."""
+    details = {"name": name, "container_id": container_id, "address": str(address)}
+    if error.errno in _MISSING_ADDRESS:
+        raise AddressUnavailable(**details) from error
+    if error.errno in (errno.EACCES, errno.EPERM):
+        raise PortForbidden(**details, limit=_unprivileged_start()) from error
+    raise RemoteDockerError(
+        reason=f"driver failed programming external connectivity on endpoint {name} ({container_id}): "
+        f"listen tcp {address}: {os.strerror(error.errno or 0)}"
+    ) from error
+
+
+def _unprivileged_start() -> int:
+    """The first port that needs no right (Linux: C{net.ipv4.ip_unprivileged_port_start})."""
+    try:
+        return int(_UNPRIVILEGED_START.read_text("ascii"))
+    except (OSError, ValueError):
+        return 1024
