@@ -4,6 +4,23 @@ What Docker's HTTP messages mean: method, path and body to values, and back. No 
 
 from __future__ import annotations
 
+from remotedocker.docker._answers import (
+    AnswerView,
+    translate_create_answer,
+    translate_error,
+    translate_inspect,
+    translate_list,
+    translate_system_df,
+    translate_volume,
+    translate_volume_list,
+)
+from remotedocker.docker._bindpaths import is_absolute_source, to_laptop_path
+from remotedocker.docker._commit import rewrite_commit
+from remotedocker.docker._create import CreateRequest
+from remotedocker.docker._errorbody import error_body
+from remotedocker.docker._eventstream import EventStream
+from remotedocker.docker._filters import ListFilter, split_filters
+from remotedocker.docker._labels import AGENT_LABEL, decode_labels, encode_labels, is_own_label
 from remotedocker.docker._model import (
     BindMount,
     ContainerEvent,
@@ -16,16 +33,48 @@ from remotedocker.docker._model import (
     PortBinding,
     PortMap,
 )
+from remotedocker.docker._ports import parse_port, published_ports
+from remotedocker.docker._routes import Endpoint, Route, route, with_query
+from remotedocker.docker._services import ServiceRequest
+from remotedocker.docker._volumes import VolumeRequest
 
 __all__ = [
+    "AGENT_LABEL",
+    "AnswerView",
     "BindMount",
     "ContainerEvent",
     "ContainerPort",
     "CreatePlan",
+    "CreateRequest",
     "CreateSpec",
+    "Endpoint",
+    "EventStream",
+    "ListFilter",
     "MountForm",
     "OwnedContainer",
     "PlacedMount",
     "PortBinding",
     "PortMap",
+    "Route",
+    "ServiceRequest",
+    "VolumeRequest",
+    "decode_labels",
+    "encode_labels",
+    "error_body",
+    "is_absolute_source",
+    "is_own_label",
+    "parse_port",
+    "published_ports",
+    "rewrite_commit",
+    "route",
+    "split_filters",
+    "to_laptop_path",
+    "translate_create_answer",
+    "translate_error",
+    "translate_inspect",
+    "translate_list",
+    "translate_system_df",
+    "translate_volume",
+    "translate_volume_list",
+    "with_query",
 ]

@@ -121,6 +121,7 @@ class CreateSpec:
     @ivar publish_all: C{HostConfig.PublishAllPorts}.
     @ivar network_mode: C{HostConfig.NetworkMode}, C{""} if absent.
     @ivar labels: the user's labels.
+    @ivar binds: C{HostConfig.Binds} as typed, named volumes too; None if the request has none.
     """
 
     image: str
@@ -130,6 +131,7 @@ class CreateSpec:
     publish_all: bool = False
     network_mode: str = ""
     labels: Mapping[str, str] = Factory(dict)
+    binds: tuple[str, ...] | None = None
 
 
 @frozen
@@ -163,6 +165,8 @@ class OwnedContainer:
     @ivar mounts: the C{Source} (or C{device}) of each C{HostConfig.Mounts} entry as typed, by
         its C{Target}.
     @ivar exposed: the C{ExposedPorts} that we added and the user did not type.
+    @ivar forwarded: every port that is bound on the remote's loopback: the keys of C{ports}, and
+        those that C{-P} alone asked for.
     """
 
     agent_id: str
@@ -172,6 +176,7 @@ class OwnedContainer:
     binds: tuple[str, ...] | None = None
     mounts: Mapping[str, str] = Factory(dict)
     exposed: tuple[ContainerPort, ...] = ()
+    forwarded: tuple[ContainerPort, ...] = ()
 
 
 @frozen

@@ -1,0 +1,297 @@
+# -*- test-case-name: tests.docker.test_answers -*-
+"""
+The daemon's answers as a user of a local daemon would see them.
+
+Only containers of this agent are changed; an answer in which nothing is to be changed, or that is no JSON
+as the daemon sends it, is returned as the same object. What is changed keeps the daemon's order of members,
+types and style.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from remotedocker.docker._filters import ListFilter
+from remotedocker.docker._json import (
+    JSONObject,
+    JSONValue,
+    Number,
+    Raw,
+    read,
+    split_array,
+    split_object,
+    write,
+)
+from remotedocker.docker._labels import is_own_label
+from remotedocker.docker._model import ContainerPort, OwnedContainer, PortBinding, PortMap
+from remotedocker.docker._mounts import volume_slot
+from remotedocker.docker._ports import binding_objects, parse_port
+from remotedocker.docker._restore import hide_labels, restore_exposed, restore_host_config
+from remotedocker.errors import BadRequest
+
+__all__ = [
+    "AnswerView",
+    "translate_create_answer",
+    "translate_error",
+    "translate_inspect",
+    "translate_list",
+    "translate_system_df",
+    "translate_volume",
+    "translate_volume_list",
+]
+
+
+class AnswerView(Protocol):
+    """What has to be known to translate an answer; an L{IContainers<remotedocker.interfaces.IContainers>}."""
+
+    def local_ports(self, container_id: str) -> PortMap | None:
+        """What is open on the laptop for a container."""
+
+    def laptop_path(self, remote_path: str) -> str | None:
+        """The laptop's path that a remote path mirrors; None if it mirrors none."""
+
+    def owned(self, labels: Mapping[str, str]) -> OwnedContainer | None:
+        """What the labels of a container say, if it is this agent's."""
+
+
+def translate_inspect(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /containers/{id}/json}.
+    """
+    document = _read(body)
+    if not isinstance(document, JSONObject):
+        return body
+    config = document.field("Config")
+    owned = _owned(config, view)
+    if owned is None or not isinstance(config, JSONObject):
+        return body
+    restore_exposed(config, owned)
+    hide_labels(config)
+    host = document.field("HostConfig")
+    if isinstance(host, JSONObject):
+        restore_host_config(host, owned)
+    network = document.field("NetworkSettings")
+    if isinstance(network, JSONObject):
+        _translate_port_map(network.field("Ports"), owned, _local_ports(document, view))
+    _translate_mounts(document.field("Mounts"), view)
+    return write(document) + b"\n"
+
+
+def translate_list(body: bytes, view: AnswerView, only: ListFilter | None = None) -> bytes:
+    """
+    C{GET /containers/json}.
+
+    @param only: what of the translated list is kept, see L{split_filters<remotedocker.docker.split_filters>}.
+    """
+    return _translate_array(body, lambda entry: _translate_entry(entry, view), only)
+
+
+def translate_system_df(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /system/df}: its containers and volumes.
+    """
+    return _translate_members(
+        body,
+        {
+            "Containers": lambda part: translate_list(part, view),
+            "Volumes": lambda part: _translate_array(part, lambda entry: _translate_device(entry, view)),
+        },
+    )
+
+
+def translate_volume(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /volumes/{name}} and the answer of C{POST /volumes/create}.
+    """
+    document = _read(body)
+    return write(document) + b"\n" if _translate_device(document, view) else body
+
+
+def translate_volume_list(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /volumes}.
+    """
+    return _translate_members(
+        body, {"Volumes": lambda part: _translate_array(part, lambda entry: _translate_device(entry, view))}
+    )
+
+
+def translate_create_answer(body: bytes, warnings: Sequence[str]) -> bytes:
+    """
+    The answer of C{POST /containers/create}, with C{warnings} added to its own.
+    """
+    document = _read(body)
+    if not warnings or not isinstance(document, JSONObject):
+        return body
+    theirs = document.field("Warnings")
+    document.set_field("Warnings", [*(theirs if isinstance(theirs, list) else []), *warnings])
+    return write(document) + b"\n"
+
+
+_PATHS = re.compile(r"(?<![^\s\"'`=:(\[,])/(?:(?!: |:/)[^\"'`\n,])+")
+"""Where a path may stand in a message: up to a quote, a comma, a colon that ends it, or the line's end."""
+
+
+def translate_error(body: bytes, laptop_path: Callable[[str], str | None]) -> bytes:
+    """
+    An error of the daemon; remote paths in its message become the laptop's. Any other body stays.
+    """
+    document = _read(body)
+    message = document.field("message") if isinstance(document, JSONObject) else None
+    if not isinstance(document, JSONObject) or not isinstance(message, str):
+        return body
+    translated = _PATHS.sub(lambda match: _translate_path(match[0], laptop_path), message)
+    if translated == message:
+        return body
+    document.set_field("message", translated)
+    return write(document) + b"\n"
+
+
+def _translate_path(text: str, laptop_path: Callable[[str], str | None]) -> str:
+    """The longest beginning of C{text}, up to a blank, that is a path of ours, translated."""
+    end = len(text)
+    while end > 0:
+        path = laptop_path(text[:end])
+        if path is not None:
+            return path + text[end:]
+        end = text.rfind(" ", 0, end)
+    return text
+
+
+# The parts of an answer.
+
+
+def _read(body: bytes) -> JSONValue:
+    try:
+        return read(body)
+    except BadRequest:
+        return None
+
+
+def _owned(config: JSONValue, view: AnswerView) -> OwnedContainer | None:
+    """
+    @param config: an object with C{Labels}.
+    """
+    labels = config.field("Labels") if isinstance(config, JSONObject) else None
+    if not isinstance(labels, JSONObject) or not any(is_own_label(key) for key, _ in labels.items):
+        return None
+    return view.owned({key: value for key, value in labels.items if isinstance(value, str)})
+
+
+def _local_ports(document: JSONObject, view: AnswerView) -> PortMap:
+    container_id = document.field("Id")
+    return (view.local_ports(container_id) if isinstance(container_id, str) else None) or {}
+
+
+def _translate_port_map(ports: JSONValue, owned: OwnedContainer, local: PortMap) -> None:
+    """C{NetworkSettings.Ports}: a forwarded port has what is open here, or null (exposed, not published)."""
+    if isinstance(ports, JSONObject):
+        ports.items = [(key, _opened(key, value, owned, local)) for key, value in ports.items]
+
+
+def _opened(key: str, value: JSONValue, owned: OwnedContainer, local: PortMap) -> JSONValue:
+    port = parse_port(key)
+    if port is None or (port not in owned.forwarded and port not in local):
+        return value
+    return binding_objects(local.get(port, ())) or None
+
+
+def _translate_mounts(mounts: JSONValue, view: AnswerView) -> None:
+    for mount in mounts if isinstance(mounts, list) else ():
+        source = mount.field("Source") if isinstance(mount, JSONObject) else None
+        path = view.laptop_path(source) if isinstance(source, str) else None
+        if isinstance(mount, JSONObject) and path is not None:
+            mount.set_field("Source", path)
+
+
+def _translate_entry(entry: JSONValue, view: AnswerView) -> bool:
+    """One container of a list, in place; true if it is ours."""
+    owned = _owned(entry, view)
+    if owned is None or not isinstance(entry, JSONObject):
+        return False
+    hide_labels(entry)
+    ports = entry.field("Ports")
+    if isinstance(ports, list):
+        entry.set_field("Ports", _list_ports(ports, owned, _local_ports(entry, view)))
+    _translate_mounts(entry.field("Mounts"), view)
+    return True
+
+
+def _list_ports(ports: list[JSONValue], owned: OwnedContainer, local: PortMap) -> list[JSONValue]:
+    """C{Ports} of a list: in place of the first entry of a forwarded port stands what is open here."""
+    translated: list[JSONValue] = []
+    done: set[ContainerPort] = set()
+    for entry in ports:
+        port = _entry_port(entry)
+        if port is None or (port not in owned.forwarded and port not in local):
+            translated.append(entry)
+        elif port not in done:
+            done.add(port)
+            translated.extend(_list_entries(port, local.get(port, ())))
+    return translated
+
+
+def _entry_port(entry: JSONValue) -> ContainerPort | None:
+    if not isinstance(entry, JSONObject):
+        return None
+    number, protocol = entry.field("PrivatePort"), entry.field("Type")
+    return parse_port(f"{number.text}/{protocol}") if isinstance(number, Number) else None
+
+
+def _list_entries(port: ContainerPort, bindings: Iterable[PortBinding]) -> list[JSONValue]:
+    private, protocol = ("PrivatePort", Number(str(port.number))), ("Type", port.protocol)
+    return [
+        JSONObject([("IP", each.host_ip), private, ("PublicPort", Number(each.host_port)), protocol])
+        for each in bindings
+    ] or [JSONObject([private, protocol])]
+
+
+def _translate_device(volume: JSONValue, view: AnswerView) -> bool:
+    """C{Options.device} of one volume, in place; true if it is a mirror of ours."""
+    if not isinstance(volume, JSONObject):
+        return False
+    slot = volume_slot(volume.field("Options"))
+    path = view.laptop_path(slot.mount.source) if slot is not None else None
+    if slot is None or path is None:
+        return False
+    slot.put(path)
+    return True
+
+
+def _translate_array(
+    body: bytes, translate: Callable[[JSONValue], bool], only: ListFilter | None = None
+) -> bytes:
+    """
+    Applies C{translate} to each element; those for which it is false keep the text they came in.
+
+    @param only: which of the elements are kept, after that.
+    """
+    try:
+        elements = split_array(body)
+    except BadRequest:
+        return body
+    parts: list[tuple[JSONValue, JSONValue]] = [
+        (value, value if translate(value) else raw) for value, raw in elements
+    ]
+    kept = parts if only is None else only.apply(parts)
+    if len(kept) == len(elements) and all(isinstance(part, Raw) for _, part in kept):
+        return body
+    return write([part for _, part in kept]) + b"\n"
+
+
+def _translate_members(body: bytes, translations: Mapping[str, Callable[[bytes], bytes]]) -> bytes:
+    """Applies each translation to the member of that name of an object."""
+    try:
+        parts = split_object(body)
+    except BadRequest:
+        return body
+    members: list[tuple[str, JSONValue]] = []
+    changed = False
+    for key, raw in parts:
+        before = raw.text.encode("utf-8")
+        after = translations.get(key, bytes)(before)
+        changed = changed or after is not before
+        members.append((key, Raw(after.decode("utf-8").rstrip("\n"))))
+    return write(JSONObject(members)) + b"\n" if changed else body

@@ -1,0 +1,98 @@
+# -*- test-case-name: tests.docker.test_eventstream -*-
+"""
+The stream of C{GET /events}: JSON objects, one after the other, cut anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from attrs import Factory, define
+
+from remotedocker.docker._model import ContainerEvent
+
+__all__ = ["EventStream"]
+
+_MARKS = re.compile(rb'["{}\x1e]')
+_MARKS_IN_STRING = re.compile(rb'"|\\|\x1e')
+
+
+@define
+class EventStream:
+    """
+    Finds the objects by their braces, whatever stands between them: nothing, newlines, or the record
+    separators of C{application/json-seq} (RFC 7464), which also end an object that was cut short.
+
+    An object longer than L{LIMIT} bytes is passed over.
+    """
+
+    LIMIT: ClassVar[int] = 4 * 1024 * 1024
+
+    _object: bytearray = Factory(bytearray)
+    _depth: int = 0
+    _in_string: bool = False
+    _escaped: bool = False
+
+    def feed(self, data: bytes) -> list[ContainerEvent]:
+        """
+        @return: the container events that C{data} completes, in order; other events, and objects that are no
+            events, are passed over.
+        """
+        events = (_event(text) for text in self._objects(data))
+        return [event for event in events if event is not None]
+
+    def _objects(self, data: bytes) -> Iterator[bytes]:
+        start = index = 0
+        while True:
+            if self._escaped and index < len(data):
+                self._escaped = False
+                index += 1
+            mark = (_MARKS_IN_STRING if self._in_string else _MARKS).search(data, index)
+            if mark is None:
+                break
+            index = mark.end()
+            if mark[0] == b"\x1e":
+                self._object.clear()
+                self._depth, self._in_string = 0, False
+            elif mark[0] == b"\\":
+                self._escaped = True
+            elif self._depth == 0:
+                if mark[0] == b"{":
+                    self._depth, start = 1, mark.start()
+            elif mark[0] == b'"':
+                self._in_string = not self._in_string
+            else:
+                self._depth += 1 if mark[0] == b"{" else -1
+                if self._depth == 0:
+                    self._keep(data[start:index])
+                    yield bytes(self._object)
+                    self._object.clear()
+        if self._depth:
+            self._keep(data[start:])
+
+    def _keep(self, part: bytes) -> None:
+        """Of an object that is too long a part is kept that is no JSON."""
+        if len(self._object) <= self.LIMIT:
+            self._object += part[: self.LIMIT + 1 - len(self._object)]
+
+
+def _event(text: bytes) -> ContainerEvent | None:
+    """The container event in a JSON object; None if it is none."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+        if document["Type"] != "container":
+            return None
+        action, _, detail = document["Action"].partition(": ")
+        actor = document["Actor"]
+        return ContainerEvent(
+            action=action,
+            container_id=actor["ID"],
+            attributes={key: str(value) for key, value in (actor.get("Attributes") or {}).items()},
+            time_ns=int(document.get("timeNano", 0)),
+            detail=detail,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,96 @@
+# -*- test-case-name: tests.docker.test_create -*-
+"""
+The objects that describe a mount in requests: C{HostConfig.Mounts}, C{ContainerSpec.Mounts} and the options
+of a C{local} volume. What is not well-formed is passed over, for the daemon to refuse in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from remotedocker.docker._bindpaths import is_absolute_source
+from remotedocker.docker._json import JSONObject, JSONValue
+from remotedocker.docker._model import BindMount, MountForm, PlacedMount
+
+__all__ = ["Slot", "apply_placed", "mount_slot", "mount_slots", "volume_slot"]
+
+
+@frozen
+class Slot:
+    """
+    A place in a document that names a host path.
+
+    @ivar mount: what it says.
+    @ivar put: writes another source into it.
+    """
+
+    mount: BindMount
+    put: Callable[[str], None]
+
+
+def apply_placed(slots: list[Slot], placed: tuple[PlacedMount, ...]) -> None:
+    """
+    Writes the decisions into the document, in order; no decisions at all leave it as it is.
+
+    @raise ValueError: there are decisions, but not one for each slot.
+    """
+    if not placed:
+        return
+    for slot, decision in zip(slots, placed, strict=True):
+        if decision.remote_source != slot.mount.source:
+            slot.put(decision.remote_source)
+
+
+def mount_slots(mounts: JSONValue) -> list[Slot]:
+    """The slots of a list of mount objects, in order."""
+    if not isinstance(mounts, list):
+        return []
+    found = (mount_slot(mount) for mount in mounts if isinstance(mount, JSONObject))
+    return [slot for slot in found if slot is not None]
+
+
+def mount_slot(mount: JSONObject) -> Slot | None:
+    """The slot of one mount object; None if it names no host path."""
+    target = mount.field("Target")
+    read_only = mount.field("ReadOnly")
+    kind = mount.field("Type")
+    if not isinstance(target, str) or not target:
+        return None
+    if kind == "bind":
+        source = mount.field("Source")
+        if not isinstance(source, str) or not is_absolute_source(source):
+            return None
+        options = mount.field("BindOptions")
+        create = isinstance(options, JSONObject) and options.field("CreateMountpoint") is True
+        return Slot(
+            BindMount(source, target, read_only is True, MountForm.MOUNT, create),
+            lambda path: mount.set_field("Source", path),
+        )
+    if kind == "volume":
+        options = mount.field("VolumeOptions")
+        driver = options.field("DriverConfig") if isinstance(options, JSONObject) else None
+        if isinstance(driver, JSONObject) and driver.field("Name") in (None, "", "local"):
+            return volume_slot(driver.field("Options"), target, read_only is True)
+    return None
+
+
+def volume_slot(options: JSONValue, target: str = "", read_only: bool = False) -> Slot | None:
+    """
+    The slot of a C{local} volume's options, which are mount(8)'s: C{o=bind} makes C{device} a host path.
+    """
+    if not isinstance(options, JSONObject):
+        return None
+    entries = options.entries()
+    device, flags = entries.get("device"), entries.get("o")
+    if not isinstance(device, str) or not isinstance(flags, str) or not is_absolute_source(device):
+        return None
+    words = flags.split(",")
+    if not {"bind", "rbind"}.intersection(words):
+        return None
+
+    def put(path: str) -> None:
+        options.items = [(key, path if key == "device" else value) for key, value in options.items]
+
+    return Slot(BindMount(device, target, read_only or "ro" in words, MountForm.VOLUME, False), put)
