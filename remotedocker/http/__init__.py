@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.http -*-
+# -*- test-case-name: tests.http.test_parser -*-
 """
 HTTP/1.1 (RFC 9110, RFC 9112) as a proxy must see it: bytes in, events out, and nothing changed on the way.
 No I/O, no Twisted, and nothing of Docker here.
