@@ -74,14 +74,15 @@ class BadRequest(RemoteDockerError):
 
 
 class BodyTooLarge(RemoteDockerError):
-    """the request body is larger than {limit} bytes, the most that remotedocker reads of a request that it rewrites"""
+    """the request body is larger than {limit} bytes, the most that is read of a request that is rewritten"""
 
     status = 413
 
 
 class BrowserRefused(RemoteDockerError):
     """
-    requests from web pages are refused (the request carries {header}); if this is no browser, leave that header out
+    requests from web pages are refused (the request carries {header}); if this is no browser, leave that
+    header out
     """
 
     status = 403
@@ -89,7 +90,8 @@ class BrowserRefused(RemoteDockerError):
 
 class ForeignHost(RemoteDockerError):
     """
-    the request names the host {host}, which is not this endpoint; use {endpoint}, or list the address with --listen
+    the request names the host {host}, which is not this endpoint; use {endpoint}, or list the address with
+    --listen
     """
 
     status = 403
@@ -120,8 +122,8 @@ class PermanentSSHError(SSHError):
 
 class HostKeyUnknown(PermanentSSHError):
     """
-    the host key of {destination} is not known ({algorithm} {fingerprint}); connect once with `ssh {destination}`
-    and compare it, or start remotedocker with --accept-new-host-key
+    the host key of {destination} is not known ({algorithm} {fingerprint}); connect once with
+    `ssh {destination}` and compare it, or start remotedocker with --accept-new-host-key
     """
 
 
@@ -134,7 +136,9 @@ class HostKeyChanged(PermanentSSHError):
 
 
 class HostKeyRevoked(PermanentSSHError):
-    """the host key of {destination} ({algorithm} {fingerprint}) is revoked by {file}:{line}; do not connect"""
+    """
+    the host key of {destination} ({algorithm} {fingerprint}) is revoked by {file}:{line}; do not connect
+    """
 
 
 class AuthenticationFailed(PermanentSSHError):
@@ -159,8 +163,8 @@ class ForwardingForbidden(SSHError):
 
 class DaemonUnreachable(RemoteDockerError):
     """
-    the Docker daemon at {socket} on {destination} cannot be reached: {reason}; is it running, and may this SSH
-    user open it (group docker)? another place is named with --remote-docker
+    the Docker daemon at {socket} on {destination} cannot be reached: {reason}; is it running, and may this
+    SSH user open it (group docker)? another place is named with --remote-docker
     """
 
     status = 502
@@ -231,8 +235,8 @@ class RemoteFileNotFound(RemoteFileError):
 
 class RemotePermissionDenied(RemoteFileError):
     """
-    {operation} {path} on {destination} failed: permission denied; the SSH user needs the right to write there, or
-    name another place with --sync-root
+    {operation} {path} on {destination} failed: permission denied; the SSH user needs the right to write there,
+    or name another place with --sync-root
     """
 
 

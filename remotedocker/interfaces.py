@@ -18,11 +18,11 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import Attribute, Interface
 
 from remotedocker.docker import (
+    BindMount,
     ContainerEvent,
     ContainerPort,
     CreatePlan,
     CreateSpec,
-    BindMount,
     OwnedContainer,
     PlacedMount,
     PortMap,
@@ -304,6 +304,12 @@ class IForwards(Interface):
         remembered. Fires when the ports are free.
         """
 
+    def suspend(container_id: str) -> Deferred[None]:
+        """
+        The container is down and the daemon will start it again: ends connections and refuses new ones, but
+        keeps the ports, so that no round of a crash loop can lose them. Undone by L{publish}.
+        """
+
     def forget(container_id: str) -> Deferred[None]:
         """The container is gone: releases, and forgets its numbers."""
 
@@ -319,8 +325,8 @@ class IMirrors(Interface):
 
     def place(mounts: Sequence[BindMount]) -> Deferred[tuple[PlacedMount, ...]]:
         """
-        Decides for each mount whether the laptop's files or the remote's own are meant, makes the remote place
-        (so that the daemon accepts the create), and begins the first push.
+        Decides for each mount whether the laptop's files or the remote's own are meant, makes the remote
+        place (so that the daemon accepts the create), and begins the first push.
 
         @return: fires with one L{PlacedMount} for each mount, in order, when the places are there.
         Fails with L{SourceMissing<remotedocker.errors.SourceMissing>}, L{TreeTooLarge}, L{SourceUnusable},

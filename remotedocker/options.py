@@ -24,7 +24,7 @@ SYNC_MODES = ("two-way", "push", "once", "off")
 
 def parse_size(text: str) -> int:
     """
-    @param text: a number of bytes, or one with a unit: C{512MiB}, C{4G}, C{1.5 GB} (all of them powers of 1024).
+    @param text: a number of bytes, or one with a unit: C{512MiB}, C{4G}, C{1.5 GB} (powers of 1024).
     @raise ValueError: it is none.
     """
     match = _SIZE.fullmatch(text.strip())
@@ -80,7 +80,7 @@ _PARSERS: Mapping[str, Callable[[str], object]] = {
 }
 
 
-class Options(UsageOptions):  # type: ignore[misc]
+class Options(UsageOptions):
     """The options of C{twistd remotedocker}."""
 
     synopsis = "[options] --ssh DEST"
@@ -91,7 +91,12 @@ class Options(UsageOptions):  # type: ignore[misc]
     )
 
     optParameters = [
-        ["ssh", "s", None, "The remote host: [user@]host[:port], ssh://[user@]host[:port], or a Host of ssh_config"],
+        [
+            "ssh",
+            "s",
+            None,
+            "The remote host: [user@]host[:port], ssh://[user@]host[:port], or a Host of ssh_config",
+        ],
         ["ssh-config", "F", None, "ssh_config file [default: ~/.ssh/config and the system's]"],
         [
             "remote-docker",

@@ -120,6 +120,4 @@ class EnvironmentTests(SynchronousTestCase):
     def test_state(self) -> None:
         """The state directory follows XDG_STATE_HOME."""
         self.assertEqual(default_state_directory({"XDG_STATE_HOME": "/s"}), Path("/s/remotedocker"))
-        self.assertEqual(
-            default_state_directory({}), Path("~/.local/state/remotedocker").expanduser()
-        )
+        self.assertEqual(default_state_directory({}), Path("~/.local/state/remotedocker").expanduser())

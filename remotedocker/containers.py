@@ -1,0 +1,435 @@
+# -*- test-case-name: tests.test_containers -*-
+"""
+Where ports, files and the daemon's truth meet: what happens around a create, a start and an end.
+
+The proxy asks (L{IContainers}); the event stream tells (L{IContainerObserver}). Both speak of the same
+containers, at the same time, so everything that is done for one container is done in turn: a C{die} that
+arrives while a start is being answered is handled after it. What is known here can always be lost: the
+labels on the remote and C{/events} with its re-list bring it back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from attrs import Factory, define, frozen
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from remotedocker.docker import (
+    BindMount,
+    ContainerEvent,
+    ContainerPort,
+    CreatePlan,
+    CreateSpec,
+    OwnedContainer,
+    PlacedMount,
+    PortBinding,
+    PortMap,
+    decode_labels,
+    encode_labels,
+    published_ports,
+)
+from remotedocker.errors import NoSuchContainer, RemoteDockerError
+from remotedocker.interfaces import IContainerObserver, IContainers, IDaemon, IForwards, IMirrors
+
+__all__ = ["Containers", "PortPolicy"]
+
+_Result = TypeVar("_Result")
+_Other = TypeVar("_Other")
+
+_EXECS_REMEMBERED = 4096
+"""Execs whose container is remembered; the oldest is forgotten first."""
+
+
+_SHORT_ID = 12
+"""Digits of an id as the CLI prints it."""
+
+
+@frozen
+class PortPolicy:
+    """
+    @ivar forward: published ports are opened here (not C{--no-forward}).
+    @ivar foreign: also those of containers that others created (C{--forward-all}).
+    """
+
+    forward: bool = True
+    foreign: bool = False
+
+
+@define
+class _Container:
+    """
+    What is known about one container that concerns us.
+
+    @ivar owned: what our labels say, None for a container of others (C{--forward-all}).
+    @ivar starting: a start that passes by the proxy is under way; its events bring nothing new.
+    @ivar restarts: the daemon may start it again by itself (C{HostConfig.RestartPolicy}).
+    @ivar died: a C{die} was seen since that start began, so whether it runs must be asked.
+    """
+
+    container_id: str
+    name: str
+    owned: OwnedContainer | None
+    starting: bool = False
+    died: bool = True
+    restarts: bool = False
+    lock: DeferredLock = Factory(DeferredLock)
+
+
+def _has_ports_of_its_own(network_mode: str) -> bool:
+    """Whether the daemon publishes ports in that network mode (docs.docker.com, C{--network})."""
+    return network_mode not in ("host", "none") and not network_mode.startswith("container:")
+
+
+async def _both(first: Deferred[_Result], second: Deferred[_Other]) -> tuple[_Result, _Other]:
+    """Waits until both have ended; then raises the first's failure, or else the second's."""
+    waiting: list[Deferred[Any]] = [first, second]
+    outcomes = [outcome for _, outcome in await DeferredList(waiting, consumeErrors=True)]
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+    return outcomes[0], outcomes[1]
+
+
+@implementer(IContainers, IContainerObserver)
+class Containers:
+    """
+    The containers that this agent looks after.
+
+    @param agent_id: what our labels carry.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, agent_id: str, daemon: IDaemon, forwards: IForwards, mirrors: IMirrors, policy: PortPolicy
+    ) -> None:
+        self._agent_id = agent_id
+        self._daemon = daemon
+        self._forwards = forwards
+        self._mirrors = mirrors
+        self._policy = policy
+        self._known: dict[str, _Container] = {}
+        self._execs: dict[str, str] = {}
+
+    # What the proxy asks.
+
+    def plan_create(self, spec: CreateSpec) -> Deferred[CreatePlan]:
+        """See L{IContainers.plan_create}."""
+        return Deferred.fromCoroutine(self._plan_create(spec))
+
+    async def _plan_create(self, spec: CreateSpec) -> CreatePlan:
+        placed, (forwarded, warnings) = await _both(
+            self._mirrors.place(spec.mounts), Deferred.fromCoroutine(self._plan_ports(spec))
+        )
+        return CreatePlan(
+            placed=placed,
+            labels=encode_labels(self._agent_id, secrets.token_hex(8), spec, forwarded),
+            forwarded=forwarded,
+            warnings=warnings,
+        )
+
+    async def _plan_ports(self, spec: CreateSpec) -> tuple[tuple[ContainerPort, ...], tuple[str, ...]]:
+        if not self._policy.forward or not _has_ports_of_its_own(spec.network_mode):
+            return (), ()
+        wanted = set(spec.ports)
+        if spec.publish_all:
+            wanted.update(spec.exposed, await self._daemon.image_ports(spec.image))
+        forwarded = tuple(sorted(port for port in wanted if port.protocol == "tcp"))
+        warnings = tuple(
+            f"port {port} stays on the remote host: remotedocker forwards TCP ports only"
+            for port in sorted(wanted.difference(forwarded))
+        )
+        return forwarded, warnings
+
+    def created(self, container_id: str, name: str, plan: CreatePlan) -> None:
+        """See L{IContainers.created}."""
+        self._known[container_id] = _Container(container_id, name, decode_labels(plan.labels))
+        self._mirrors.attach(
+            container_id,
+            {placed.remote_source: placed.mount.read_only for placed in plan.placed if placed.mirrored},
+        )
+
+    def create_failed(self, plan: CreatePlan) -> None:
+        """See L{IContainers.create_failed}: the remote places stay, the next create finds them current."""
+        self._log.debug("create refused; {mounts} mirrors were placed", mounts=len(plan.placed))
+
+    def starting(self, reference: str) -> Deferred[str | None]:
+        """See L{IContainers.starting}."""
+        return Deferred.fromCoroutine(self._starting(reference))
+
+    async def _starting(self, reference: str) -> str | None:
+        container = self._find(reference)
+        if container is None:
+            container = await self._learn(reference)
+        if container is None:
+            return None
+        container.starting = True
+        container.died = False
+        try:
+            await self._in_turn(container, lambda: self._prepare(container))
+        except BaseException:
+            container.starting = False
+            raise
+        return container.container_id
+
+    async def _prepare(self, container: _Container) -> None:
+        container_id = container.container_id
+        before = self._forwards.local_ports(container_id)
+        try:
+            await _both(
+                self._mirrors.ready(container_id),
+                self._forwards.reserve(container_id, container.name, self._requested(container, {})),
+            )
+        except RemoteDockerError:
+            if not before:
+                await self._forwards.release(container_id)
+            raise
+
+    def started(self, container_id: str, succeeded: bool) -> Deferred[None]:
+        """See L{IContainers.started}."""
+        return Deferred.fromCoroutine(self._started(container_id, succeeded))
+
+    async def _started(self, container_id: str, succeeded: bool) -> None:
+        container = self._known.get(container_id)
+        if container is None:
+            return
+        container.starting = False
+        container.died = container.died or not succeeded
+        try:
+            await self._in_turn(container, lambda: self._follow(container))
+        except NoSuchContainer:
+            # Started, ended and removed (--rm) before it could be looked at.
+            await self._gone(container_id)
+        except RemoteDockerError as error:
+            if succeeded:
+                raise
+            self._log.warn(
+                "after a failed start of {name}: {error}", name=container.name, error=error.message
+            )
+
+    def collect(self, reference: str) -> Deferred[None]:
+        """See L{IContainers.collect}."""
+        container = self._find(reference)
+        if container is None:
+            return succeed(None)
+        return self._mirrors.collect(container.container_id)
+
+    def exec_created(self, exec_id: str, reference: str) -> None:
+        """See L{IContainers.exec_created}."""
+        container = self._find(reference)
+        if container is None:
+            return
+        self._execs[exec_id] = container.container_id
+        while len(self._execs) > _EXECS_REMEMBERED:
+            del self._execs[next(iter(self._execs))]
+
+    def collect_exec(self, exec_id: str) -> Deferred[None]:
+        """See L{IContainers.collect_exec}."""
+        return self.collect(self._execs.get(exec_id, ""))
+
+    def plan_volume(self, mount: BindMount) -> Deferred[PlacedMount]:
+        """See L{IContainers.plan_volume}."""
+        return self._mirrors.place([mount]).addCallback(lambda placed: placed[0])
+
+    def local_ports(self, container_id: str) -> PortMap | None:
+        """See L{IContainers.local_ports}."""
+        return self._forwards.local_ports(container_id)
+
+    def laptop_path(self, remote_path: str) -> str | None:
+        """See L{IContainers.laptop_path}."""
+        return self._mirrors.laptop_path(remote_path)
+
+    def owned(self, labels: Mapping[str, str]) -> OwnedContainer | None:
+        """See L{IContainers.owned}."""
+        owned = decode_labels(labels)
+        return owned if owned is not None and owned.agent_id == self._agent_id else None
+
+    # What the event stream tells.
+
+    def container_event(self, event: ContainerEvent) -> None:
+        """See L{IContainerObserver.container_event}."""
+        container_id = event.container_id
+        container = self._known.get(container_id)
+        if event.action == "start":
+            if container is None:
+                container = self._meet(container_id, event.attributes.get("name", ""), event.attributes)
+            if container is not None and not container.starting:
+                self._background(container, self._follow)
+        elif container is None:
+            return
+        elif event.action == "die":
+            container.died = True
+            self._background(container, self._down)
+        elif event.action == "destroy":
+            self._background(container, self._removed)
+        elif event.action == "rename":
+            container.name = event.attributes.get("name", container.name)
+
+    def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> None:
+        """See L{IContainerObserver.containers_listed}."""
+        listed = set()
+        for summary in containers:
+            container_id = summary["Id"]
+            listed.add(container_id)
+            name = (summary.get("Names") or ["/"])[0].lstrip("/")
+            container = self._meet(container_id, name, summary.get("Labels") or {})
+            if container is None:
+                continue
+            container.name = name
+            self._mirrors.attach(container_id, _bind_sources(summary))
+            running = summary.get("State") in ("running", "paused")
+            self._background(container, self._follow if running else self._down)
+        for container_id in {*self._known, *self._forwards.containers()} - listed:
+            # Asked for again: it may have been created after the list was made.
+            container = self._known.setdefault(
+                container_id, _Container(container_id, container_id[:12], None)
+            )
+            self._background(container, self._follow)
+
+    # One container, in turn.
+
+    def _meet(self, container_id: str, name: str, labels: Mapping[str, str]) -> _Container | None:
+        """@return: the container, newly known if need be; None if it is not ours to look after."""
+        container = self._known.get(container_id)
+        if container is None:
+            owned = self.owned(labels)
+            if owned is None and not self._policy.foreign:
+                return None
+            container = self._known[container_id] = _Container(container_id, name, owned)
+        return container
+
+    async def _learn(self, reference: str) -> _Container | None:
+        """Asks the daemon about a container that is not known yet."""
+        try:
+            document = await self._daemon.inspect(reference)
+        except NoSuchContainer:
+            return None  # the daemon itself answers that, in its own words
+        container = self._meet(document["Id"], document["Name"].lstrip("/"), _labels(document))
+        if container is not None:
+            self._mirrors.attach(container.container_id, _bind_sources(document))
+        return container
+
+    async def _follow(self, container: _Container) -> None:
+        """Brings ports and mirrors to what the daemon says of the container now."""
+        container_id = container.container_id
+        if container.owned is not None and not container.died and not _publishes(container.owned):
+            self._mirrors.running(container_id)
+            return
+        document = await self._daemon.inspect(container_id)
+        container.owned = container.owned or self.owned(_labels(document))
+        policy = (document.get("HostConfig") or {}).get("RestartPolicy") or {}
+        container.restarts = policy.get("Name") in ("always", "unless-stopped", "on-failure")
+        state = document.get("State") or {}
+        if not state.get("Running") or state.get("Restarting"):
+            await self._down(container)
+            return
+        self._mirrors.running(container_id)
+        if not self._policy.forward or (container.owned is None and not self._policy.foreign):
+            return
+        actual = {
+            port: bindings
+            for port, bindings in published_ports(document).items()
+            if bindings and port.protocol == "tcp"
+        }
+        await self._forwards.reserve(container_id, container.name, self._requested(container, actual))
+        await self._forwards.publish(container_id, actual)
+
+    async def _down(self, container: _Container) -> None:
+        """
+        Closes its ports; where the daemon is about to start it again, they refuse connections but stay ours.
+        """
+        container_id = container.container_id
+        self._mirrors.stopped(container_id)
+        if container.restarts:
+            await self._forwards.suspend(container_id)
+            state = (await self._daemon.inspect(container_id)).get("State") or {}
+            if state.get("Restarting") or state.get("Running"):
+                return
+        await self._forwards.release(container_id)
+
+    async def _removed(self, container: _Container) -> None:
+        await self._gone(container.container_id)
+
+    async def _gone(self, container_id: str) -> None:
+        self._known.pop(container_id, None)
+        self._mirrors.release(container_id)
+        await self._forwards.forget(container_id)
+
+    def _requested(self, container: _Container, actual: PortMap) -> PortMap:
+        """
+        What is to be opened here: as typed; any port for those that C{-P} published; for containers of others
+        the number that they have there.
+        """
+        if container.owned is None:
+            return {
+                port: tuple(dict.fromkeys(PortBinding("", binding.host_port) for binding in bindings))
+                for port, bindings in actual.items()
+            }
+        typed = {port: bindings for port, bindings in container.owned.ports.items() if port.protocol == "tcp"}
+        return {port: (PortBinding(),) for port in actual} | typed
+
+    def _find(self, reference: str) -> _Container | None:
+        """
+        The container that C{reference} names, by what is known here: a full id, a name, an id cut short as
+        the CLI prints it. A shorter prefix may mean a container that is not known, so it is none of ours.
+        """
+        reference = reference.lstrip("/")
+        if not reference:
+            return None
+        container = self._known.get(reference)
+        if container is not None:
+            return container
+        for container in self._known.values():
+            if container.name == reference:
+                return container
+        if len(reference) < _SHORT_ID:
+            return None
+        candidates = [known for known in self._known.values() if known.container_id.startswith(reference)]
+        return candidates[0] if len(candidates) == 1 else None
+
+    def _in_turn(self, container: _Container, work: Callable[[], Awaitable[_Result]]) -> Deferred[_Result]:
+        async def run() -> _Result:
+            return await work()
+
+        return container.lock.run(lambda: Deferred.fromCoroutine(run()))
+
+    def _background(self, container: _Container, work: Callable[[_Container], Awaitable[None]]) -> None:
+        """Does C{work} in turn, for nobody who waits; a failure is logged, the next event tries again."""
+        container_id = container.container_id
+
+        async def run() -> None:
+            try:
+                await self._in_turn(container, lambda: work(container))
+            except NoSuchContainer:
+                await self._gone(container_id)
+            except RemoteDockerError as error:
+                self._log.warn("container {name}: {error}", name=container.name, error=error.message)
+
+        Deferred.fromCoroutine(run()).addErrback(
+            lambda failure: self._log.failure("container {name}", failure, name=container.name)
+        )
+
+
+def _labels(document: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in an inspect answer."""
+    return (document.get("Config") or {}).get("Labels") or {}
+
+
+def _publishes(owned: OwnedContainer) -> bool:
+    """Whether any port of the container is forwarded; if none is, a start asks the daemon nothing more."""
+    return bool(owned.ports) or owned.publish_all
+
+
+def _bind_sources(document: Mapping[str, Any]) -> dict[str, bool]:
+    """The bind sources in an inspect or list answer's C{Mounts}, to whether they are read-only."""
+    return {
+        mount["Source"]: not mount.get("RW", True)
+        for mount in document.get("Mounts") or ()
+        if mount.get("Type") == "bind" and mount.get("Source")
+    }
