@@ -13,7 +13,7 @@ import posixpath
 import re
 from types import ModuleType
 
-__all__ = ["bind_parts", "clean_path", "is_absolute_source", "to_laptop_path"]
+__all__ = ["bind_parts", "is_absolute_source", "to_laptop_path"]
 
 _DRIVE = re.compile(r"([A-Za-z]):(?=[\\/])")
 """A drive letter with its root; without the slash C{C:x} is a volume name and a path."""
@@ -24,7 +24,7 @@ _DRIVE_AS_DIRECTORY = re.compile(r"//?([A-Za-z])(?=/|\Z)")
 
 def is_absolute_source(source: str) -> bool:
     """Whether a bind's source names a host path; anything else is a volume's name, or an error."""
-    return source.startswith(("/", "\\\\")) or _DRIVE.match(source) is not None
+    return source.startswith("/") or _DRIVE.match(source) is not None
 
 
 def bind_parts(bind: str) -> tuple[str, ...]:
@@ -39,20 +39,18 @@ def bind_parts(bind: str) -> tuple[str, ...]:
     return (drive.group() + source, *rest)
 
 
-def to_laptop_path(source: str, flavour: ModuleType = posixpath) -> str:
+def to_laptop_path(source: str, flavour: ModuleType = posixpath) -> str | None:
     """
     @param source: an absolute source, as typed.
     @param flavour: C{posixpath} or C{ntpath}, the laptop's.
-    @return: the path that is meant on the laptop, cleaned.
+    @return: the path that is meant on the laptop, without empty and dotted parts, a drive's letter in upper
+        case; None where the laptop has no such path (a drive on POSIX, none on Windows).
     """
-    return clean_path(source, flavour)
-
-
-def clean_path(source: str, flavour: ModuleType = posixpath) -> str:
-    """C{source} without empty and dotted parts, a drive in upper case and with its colon."""
     if flavour is ntpath:
         drive = _DRIVE.match(source) or _DRIVE_AS_DIRECTORY.match(source)
-        if drive is not None:
-            source = f"{drive.group(1).upper()}:\\{source[drive.end() :].lstrip('/')}"
-        return ntpath.normpath(source)
+        if drive is None:
+            return None
+        return ntpath.normpath(f"{drive.group(1).upper()}:\\{source[drive.end() :]}")
+    if not source.startswith("/"):
+        return None
     return "/" + posixpath.normpath(source).lstrip("/")

@@ -101,7 +101,7 @@ def _read_filters(text: str) -> dict[str, list[str]] | None:
     filters: dict[str, list[str]] = {}
     for name, values in document.entries().items():
         if isinstance(values, JSONObject):
-            filters[name] = [value for value, chosen in values.entries().items() if chosen is True]
+            filters[name] = list(values.entries())
         elif isinstance(values, list):
             filters[name] = [value for value in values if isinstance(value, str)]
         else:

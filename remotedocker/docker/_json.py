@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from json import JSONDecoder
 from string import ascii_lowercase, ascii_uppercase
 from typing import NoReturn
@@ -53,8 +54,8 @@ class JSONObject:
         """
         The member that Go would decode into the struct field C{name}; None if there is none, or it is null.
 
-        All spellings of C{name} become one member with that very name, in the place of the first: objects are
-        merged, a null empties what can be empty, of other values the last one stays.
+        All spellings of C{name} become one member with that very name, in the place of the first. Objects
+        are merged, lists element by element; a null empties what can be empty; else the last value stays.
         """
         wanted = _folded(name)
         places = [index for index, (key, _) in enumerate(self.items) if _folded(key) == wanted]
@@ -109,6 +110,9 @@ def _overwritten(earlier: JSONValue, later: JSONValue) -> JSONValue:
         return earlier
     if isinstance(earlier, JSONObject) and isinstance(later, JSONObject):
         return JSONObject([*earlier.items, *later.items])
+    if isinstance(earlier, list) and isinstance(later, list):
+        reused = [_overwritten(*pair) for pair in zip(earlier, later, strict=False)]
+        return [*reused, *later[len(reused) :]]
     return later
 
 
@@ -141,51 +145,86 @@ _decoder = JSONDecoder(
 )
 
 
-def _decoded(data: bytes) -> str:
+_DEPTH = 200
+"""How deep a document may be nested; the deepest that Docker knows has about ten levels."""
+
+
+def _checked(value: JSONValue) -> JSONValue:
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [
+            child
+            for each in level
+            for child in (
+                each
+                if isinstance(each, list)
+                else [member for _, member in each.items]
+                if isinstance(each, JSONObject)
+                else ()
+            )
+        ]
+        if not level:
+            return value
+    raise ValueError(f"it is nested more than {_DEPTH} levels deep")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turns what can go wrong while reading into a L{BadRequest}."""
     try:
-        return data.decode("utf-8")
+        yield
     except UnicodeDecodeError as error:
         raise BadRequest(reason=f"invalid JSON: byte {error.start} is not valid UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(reason=f"invalid JSON: {error}") from error
 
 
 def read(data: bytes) -> JSONValue:
     """
     @raise BadRequest: C{data} is no JSON document in UTF-8.
     """
-    text = _decoded(data)
-    try:
-        return _clean(_decoder.decode(text))
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(reason=f"invalid JSON: {error}") from error
+    with _refusing():
+        return _checked(_clean(_decoder.decode(data.decode("utf-8"))))
 
 
-_BLANK = " \t\n\r"
+_BLANK = re.compile("[ \t\n\r]*")
 
 
-def _skip(text: str, index: int) -> int:
-    while text[index : index + 1] in _BLANK and index < len(text):
-        index += 1
-    return index
+class _Cursor:
+    """
+    Walks over one level of a document.
 
+    @ivar index: the next character that is not blank.
+    """
 
-def _members(text: str, opening: str, closing: str) -> Iterator[tuple[str, JSONValue, str]]:
-    """The parts of an array or object that is valid as a whole: key (or C{""}), value, text of the value."""
-    index = _skip(text, 0)
-    if text[index : index + 1] != opening:
-        raise BadRequest(reason=f"invalid JSON: {opening} expected")
-    index = _skip(text, index + 1)
-    while text[index : index + 1] != closing:
-        key = ""
-        if opening == "{":
-            name, index = _decoder.raw_decode(text, index)
-            key = _text(name)
-            index = _skip(text, _skip(text, index) + 1)
-        start = index
-        value, index = _decoder.raw_decode(text, index)
-        yield key, _clean(value), text[start:index]
-        index = _skip(text, index)
-        if text[index : index + 1] == ",":
-            index = _skip(text, index + 1)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.index = 0
+        self.move(0)
+
+    def move(self, index: int) -> None:
+        """Goes on at C{index}, or after the blanks there."""
+        match = _BLANK.match(self.text, index)
+        self.index = match.end() if match else index
+
+    def accept(self, mark: str) -> bool:
+        """Takes C{mark} if it is next."""
+        found = self.text.startswith(mark, self.index)
+        if found:
+            self.move(self.index + len(mark))
+        return found
+
+    def expect(self, mark: str) -> None:
+        """Takes C{mark}, which must be next."""
+        if not self.accept(mark):
+            raise ValueError(f"{mark!r} expected at character {self.index}")
+
+    def value(self) -> tuple[JSONValue, Raw]:
+        """Takes a value."""
+        start = self.index
+        value, end = _decoder.raw_decode(self.text, start)
+        self.move(end)
+        return _checked(_clean(value)), Raw(self.text[start:end])
 
 
 def split_array(data: bytes) -> list[tuple[JSONValue, Raw]]:
@@ -194,8 +233,16 @@ def split_array(data: bytes) -> list[tuple[JSONValue, Raw]]:
 
     @raise BadRequest: C{data} is no JSON array.
     """
-    read(data)
-    return [(value, Raw(text)) for _, value, text in _members(_decoded(data), "[", "]")]
+    elements = []
+    with _refusing():
+        cursor = _Cursor(data.decode("utf-8"))
+        cursor.expect("[")
+        if not cursor.accept("]"):
+            elements.append(cursor.value())
+            while cursor.accept(","):
+                elements.append(cursor.value())
+            cursor.expect("]")
+    return elements
 
 
 def split_object(data: bytes) -> list[tuple[str, Raw]]:
@@ -204,8 +251,24 @@ def split_object(data: bytes) -> list[tuple[str, Raw]]:
 
     @raise BadRequest: C{data} is no JSON object.
     """
-    read(data)
-    return [(key, Raw(text)) for key, _, text in _members(_decoded(data), "{", "}")]
+    members = []
+    with _refusing():
+        cursor = _Cursor(data.decode("utf-8"))
+        cursor.expect("{")
+        if not cursor.accept("}"):
+            members.append(_member(cursor))
+            while cursor.accept(","):
+                members.append(_member(cursor))
+            cursor.expect("}")
+    return members
+
+
+def _member(cursor: _Cursor) -> tuple[str, Raw]:
+    key, _ = cursor.value()
+    if not isinstance(key, str):
+        raise ValueError(f"a member's name expected before character {cursor.index}")
+    cursor.expect(":")
+    return key, cursor.value()[1]
 
 
 _CONTROL = re.compile('[\\x00-\\x1f"\\\\\u2028\u2029]')

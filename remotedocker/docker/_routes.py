@@ -75,8 +75,8 @@ class Endpoint(Enum):
 
     SERVICE_LIST = ("GET", "/services")
     SERVICE_CREATE = ("POST", "/services/create")
-    SERVICE_UPDATE = ("POST", "/services/{reference}/update")
-    SERVICE_INSPECT = ("GET", "/services/{reference}")
+    SERVICE_UPDATE = ("POST", "/services/{id}/update")
+    SERVICE_INSPECT = ("GET", "/services/{id}")
 
     OTHER = ("", "")
 
@@ -106,9 +106,11 @@ _BULK = frozenset(
         Endpoint.CONTAINER_ARCHIVE_GET,
         Endpoint.CONTAINER_ARCHIVE_PUT,
         Endpoint.CONTAINER_EXPORT,
+        Endpoint.GRPC,
         Endpoint.IMAGE_LOAD,
         Endpoint.IMAGE_SAVE,
         Endpoint.IMAGE_SAVE_ONE,
+        Endpoint.SESSION,
     }
 )
 
@@ -134,8 +136,11 @@ class Route:
 
 
 def _compiled(path: str) -> re.Pattern[str]:
-    """The pattern of an API path; as in the daemon's own router a name may hold slashes."""
-    return re.compile(re.escape(path).replace(r"\{reference\}", "(?P<reference>.+)"), re.DOTALL)
+    """The pattern of an API path; as in the daemon's own router a C{{reference}} may hold slashes."""
+    pattern = re.escape(path)
+    pattern = pattern.replace(r"\{reference\}", "(?P<reference>.+)")
+    pattern = pattern.replace(r"\{id\}", "(?P<reference>[^/]+)")
+    return re.compile(pattern, re.DOTALL)
 
 
 _TABLE: Mapping[str, tuple[tuple[re.Pattern[str], Endpoint], ...]] = MappingProxyType(
