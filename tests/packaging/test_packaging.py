@@ -121,7 +121,7 @@ def make_installed_tests(distribution: Callable[[Built], Path]) -> type[Synchron
             printed = self.environment.run("twistd", "remotedocker", "--help")
             defined = reflect.prefixedMethodNames(Options, "opt_")
             names = {name.replace("_", "-") for name in defined if len(name) > 1}
-            tables: list[list[list[Any]]] = [Options.optParameters, Options.optFlags]
+            tables: list[Any] = [Options.optParameters, Options.optFlags]
             names |= {row[0] for table in tables for row in table}
             self.assertEqual({name for name in names if f"--{name}" not in printed}, set())
 
