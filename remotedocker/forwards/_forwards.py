@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -160,7 +160,7 @@ class Forwards:
         """See L{IForwards.release}."""
 
         async def work(mine: _Container) -> None:
-            await self._release(container_id, mine)
+            await self._release(mine)
 
         return self._in_turn(container_id, work)
 
@@ -170,7 +170,7 @@ class Forwards:
         async def work(mine: _Container) -> None:
             mine.known = False
             self._numbers.forget(container_id)
-            await self._release(container_id, mine)
+            await self._release(mine)
 
         return self._in_turn(container_id, work)
 
@@ -223,9 +223,8 @@ class Forwards:
         """
 
         async def work() -> None:
-            for container_id, mine in self._containers.items():
-                for slot in list(mine.openings):
-                    self._close(container_id, mine, slot, grace=False)
+            for mine in self._containers.values():
+                self._close(mine, mine.openings, grace=False)
             await self._settled()
 
         return Deferred.fromCoroutine(work())
@@ -248,9 +247,8 @@ class Forwards:
 
         return mine.lock.run(lambda: Deferred.fromCoroutine(run())).addBoth(clean)
 
-    async def _release(self, container_id: str, mine: _Container) -> None:
-        for slot in list(mine.openings):
-            self._close(container_id, mine, slot)
+    async def _release(self, mine: _Container) -> None:
+        self._close(mine, mine.openings)
         await self._settled()
 
     async def _reserve(self, container_id: str, mine: _Container, name: str, requested: PortMap) -> None:
@@ -281,8 +279,7 @@ class Forwards:
                 if isinstance(action, Open):
                     added.append(action.slot)
         except BaseException:
-            for slot in added:
-                self._close(container_id, mine, slot)
+            self._close(mine, added)
             raise
         wanted = slots_of(requested)
         mine.order = (*(slot for slot in mine.order if slot in mine.openings and slot not in wanted), *wanted)
@@ -321,7 +318,7 @@ class Forwards:
 
     def _perform(self, container_id: str, mine: _Container, action: Action) -> None:
         if isinstance(action, Close):
-            self._close(container_id, mine, action.slot)
+            self._close(mine, [action.slot])
         elif isinstance(action, Open):
             self._open(container_id, mine, action)
         else:
@@ -386,10 +383,15 @@ class Forwards:
             port=str(action.slot.port),
         )
 
-    def _close(self, container_id: str, mine: _Container, slot: Slot, grace: bool = True) -> None:
-        opening = mine.openings.pop(slot)
-        for listener in opening.listeners:
-            self._track(listener.close(grace=grace))
+    def _close(self, mine: _Container, slots: Iterable[Slot], grace: bool = True) -> None:
+        """Closes all of C{slots} before anybody who waits for a port hears of it."""
+        closing = [
+            listener.close(grace=grace)
+            for slot in list(slots)
+            for listener in mine.openings.pop(slot).listeners
+        ]
+        for closed in closing:
+            self._track(closed)
 
     # Ports on their way to be free
 
