@@ -71,7 +71,7 @@ def pages() -> list[Page]:
 
 
 def option_rows() -> list[Any]:
-    """The tables of options; each row begins with the name, the one-letter name and, for a value, its default."""
+    """The options: each row begins with the name, the one-letter name and, for a value, the default."""
     return [*Options.optParameters, *(row[:2] + [None] for row in Options.optFlags)]
 
 
