@@ -6,17 +6,21 @@ command does through the agent with what it does straight at the daemon.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import pty
 import re
 import secrets
 import select
 import shutil
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -26,10 +30,23 @@ from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import wait_until
 from tests.integration.stack import OBSTACLE_VARIABLE
 
-__all__ = ["CLIS", "Docker", "IntegrationTestCase", "Outcome", "Running", "normalise"]
+__all__ = [
+    "CLIS",
+    "TERMINAL_SIZE",
+    "Docker",
+    "IntegrationTestCase",
+    "Outcome",
+    "Running",
+    "attached_remote",
+    "has_line",
+    "normalise",
+]
 
 COMMAND_SECONDS = 90.0
 """How long a command may take: far more than it needs."""
+
+TERMINAL_SIZE = (33, 101)
+"""Rows and columns of the terminals that commands get."""
 
 _SUBSTITUTIONS = (
     (re.compile(rb"\b[0-9a-f]{64}\b"), b"<ID>"),
@@ -38,6 +55,7 @@ _SUBSTITUTIONS = (
     (re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \w+"), b"<time>"),
     (re.compile(rb"(Less than a second|About a minute|\d+ (seconds?|minutes?)) ?(ago)?"), b"<while>"),
     (re.compile(rb"\b172\.\d+\.\d+\.\d+\b"), b"<address>"),
+    (re.compile(rb" {2,}"), b"  "),
 )
 
 
@@ -48,6 +66,10 @@ class Outcome:
     status: int
     stdout: bytes
     stderr: bytes
+
+    def without_output(self) -> Outcome:
+        """The status alone, of a command whose output differs from run to run."""
+        return Outcome(self.status, b"", b"")
 
 
 def normalise(output: bytes, label: str) -> bytes:
@@ -94,9 +116,11 @@ class Running:
         self.arguments = arguments
         self.stdout = b""
         self.stderr = b""
+        self._seen = {"stdout": 0, "stderr": 0}
         self._descriptors: dict[int, str] = {}
         if terminal:
             self._input, follower = pty.openpty()
+            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL_SIZE, 0, 0))
             self._process = subprocess.Popen(
                 arguments,
                 stdin=follower,
@@ -142,16 +166,17 @@ class Running:
 
     def expect(self, wanted: bytes, seconds: float = COMMAND_SECONDS, stream: str = "stdout") -> None:
         """
-        Reads until C{wanted} was printed.
+        Reads until C{wanted} was printed, after what was expected before.
 
         @raise AssertionError: it was not.
         """
         deadline = time.monotonic() + seconds
-        while wanted not in getattr(self, stream):
+        while (place := getattr(self, stream).find(wanted, self._seen[stream])) < 0:
             if not self._read(deadline - time.monotonic()):
                 raise AssertionError(
                     f"{self.arguments} did not print {wanted!r}, but {self.stdout!r} {self.stderr!r}"
                 )
+        self._seen[stream] = place + len(wanted)
 
     def signal(self, number: int) -> None:
         """Sends it a signal."""
@@ -280,6 +305,11 @@ class Docker:
 Scenario = Callable[[Docker], Sequence[Outcome]]
 
 
+def has_line(output: bytes, line: bytes) -> bool:
+    """Whether C{line} is one of C{output}'s lines."""
+    return line in output.splitlines()
+
+
 def attached_remote() -> EmbeddedRemote:
     """
     The remote of L{tests.integration.stack}.
@@ -324,6 +354,12 @@ class IntegrationTestCase(SynchronousTestCase):
     @ivar remote: the remote host.
     @ivar scratch: an empty directory on the laptop, removed afterwards.
     """
+
+    def run(self, result: Any) -> Any:
+        """Remembers C{result}, so that a failed test can report more."""
+        self._result = result
+        self._before = self._troubles()
+        return super().run(result)
 
     def setUp(self) -> None:
         """Finds the remote, or says why there is none."""
@@ -405,10 +441,9 @@ class IntegrationTestCase(SynchronousTestCase):
 
     def _report(self, agent: Agent | Tunnel, offset: int) -> None:
         """Prints what the agent logged during a test that failed."""
-        result = self._failed()
-        if result and agent.log_file.exists():
+        if self._troubles() > self._before and agent.log_file.exists():
             print(f"\n--- {self.id()}: the agent's log")
             print(agent.log_file.read_bytes()[offset:].decode(errors="replace")[-8000:])
 
-    def _failed(self) -> bool:
-        return not getattr(self, "_passed", True)
+    def _troubles(self) -> int:
+        return sum(len(getattr(self._result, name, ())) for name in ("errors", "failures"))

@@ -96,7 +96,8 @@ def main(arguments: Sequence[str], mode: str) -> int:
     command = [argument for position, argument in enumerate(arguments) if position or argument != "--"]
     if not command or mode not in ("auto", "require", "off"):
         print(
-            "usage: python -m tests.integration.stack -- COMMAND..., with REMOTEDOCKER_INTEGRATION auto, require or off"
+            "usage: python -m tests.integration.stack -- COMMAND...\n"
+            "REMOTEDOCKER_INTEGRATION must be auto (the default), require or off"
         )
         return 2
     reason = _explanation(mode)
