@@ -235,8 +235,8 @@ class RemoteFileNotFound(RemoteFileError):
 
 class RemotePermissionDenied(RemoteFileError):
     """
-    {operation} {path} on {destination} failed: permission denied; the SSH user needs the right to write there,
-    or name another place with --sync-root
+    {operation} {path} on {destination} failed: permission denied; the SSH user needs the right to write
+    there, or name another place with --sync-root
     """
 
 
