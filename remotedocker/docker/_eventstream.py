@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
-from attrs import Factory, define
+from attrs import define, field
 
 from remotedocker.docker._model import ContainerEvent
 
@@ -26,15 +26,14 @@ class EventStream:
     Finds the objects by their braces, whatever stands between them: nothing, newlines, or the record
     separators of C{application/json-seq} (RFC 7464), which also end an object that was cut short.
 
-    An object longer than L{LIMIT} bytes is passed over.
+    @ivar limit: an object longer than so many bytes is passed over.
     """
 
-    LIMIT: ClassVar[int] = 4 * 1024 * 1024
-
-    _object: bytearray = Factory(bytearray)
-    _depth: int = 0
-    _in_string: bool = False
-    _escaped: bool = False
+    limit: int = 4 * 1024 * 1024
+    _object: bytearray = field(factory=bytearray, init=False)
+    _depth: int = field(default=0, init=False)
+    _in_string: bool = field(default=False, init=False)
+    _escaped: bool = field(default=False, init=False)
 
     def feed(self, data: bytes) -> list[ContainerEvent]:
         """
@@ -75,8 +74,8 @@ class EventStream:
 
     def _keep(self, part: bytes) -> None:
         """Of an object that is too long a part is kept that is no JSON."""
-        if len(self._object) <= self.LIMIT:
-            self._object += part[: self.LIMIT + 1 - len(self._object)]
+        if len(self._object) <= self.limit:
+            self._object += part[: self.limit + 1 - len(self._object)]
 
 
 def _event(text: bytes) -> ContainerEvent | None:

@@ -187,7 +187,7 @@ def read(data: bytes) -> JSONValue:
         return _checked(_clean(_decoder.decode(data.decode("utf-8"))))
 
 
-_BLANK = re.compile("[ \t\n\r]*")
+_BLANKS = frozenset(" \t\n\r")
 
 
 class _Cursor:
@@ -204,8 +204,9 @@ class _Cursor:
 
     def move(self, index: int) -> None:
         """Goes on at C{index}, or after the blanks there."""
-        match = _BLANK.match(self.text, index)
-        self.index = match.end() if match else index
+        while self.text[index : index + 1] in _BLANKS:
+            index += 1
+        self.index = index
 
     def accept(self, mark: str) -> bool:
         """Takes C{mark} if it is next."""
@@ -218,6 +219,11 @@ class _Cursor:
         """Takes C{mark}, which must be next."""
         if not self.accept(mark):
             raise ValueError(f"{mark!r} expected at character {self.index}")
+
+    def expect_end(self) -> None:
+        """Nothing may be left."""
+        if self.index < len(self.text):
+            raise ValueError(f"nothing expected at character {self.index}")
 
     def value(self) -> tuple[JSONValue, Raw]:
         """Takes a value."""
@@ -242,6 +248,7 @@ def split_array(data: bytes) -> list[tuple[JSONValue, Raw]]:
             while cursor.accept(","):
                 elements.append(cursor.value())
             cursor.expect("]")
+        cursor.expect_end()
     return elements
 
 
@@ -260,6 +267,7 @@ def split_object(data: bytes) -> list[tuple[str, Raw]]:
             while cursor.accept(","):
                 members.append(_member(cursor))
             cursor.expect("}")
+        cursor.expect_end()
     return members
 
 
