@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "remotedocker"
 TESTS = ROOT / "tests"
 
-MAXIMUM_LINES = 400
+MAXIMUM_LINES = 450
 
 LONGER: dict[str, str] = {
     "interfaces": "all borders in one place; most of it is documentation",
