@@ -8,11 +8,9 @@ never see each other half way.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from attrs import Factory, define, evolve
 from twisted.internet.defer import Deferred, DeferredLock
@@ -20,20 +18,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from remotedocker.docker import ContainerPort, PortBinding, PortMap
-from remotedocker.errors import (
-    AddressUnavailable,
-    BadRequest,
-    PortForbidden,
-    PortUnavailable,
-    RemoteDockerError,
-)
+from remotedocker.errors import BadRequest, PortUnavailable
 from remotedocker.forwards._listener import Listener
 from remotedocker.forwards._numbers import ChosenNumbers
 from remotedocker.forwards._plan import (
     Action,
     Close,
     Collision,
-    Host,
     InvalidPort,
     LocalAddress,
     Open,
@@ -45,6 +36,7 @@ from remotedocker.forwards._plan import (
     plan_reserve,
     slots_of,
 )
+from remotedocker.forwards._take import NumberRefused, NumberTaken, take_number
 from remotedocker.interfaces import IForwards, IRemote
 from remotedocker.streams import Hangups
 
@@ -55,10 +47,6 @@ DYNAMIC_PORTS = range(32768, 61000)
 
 _PATIENCE = 1.0
 """Seconds that a port may wait for another container that has it and was removed a moment ago."""
-
-_UNPRIVILEGED_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-
-_MISSING_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 _Result = TypeVar("_Result")
 
@@ -93,13 +81,6 @@ class _Container:
     def opened(self) -> dict[Slot, Opened]:
         """What the plan needs to know."""
         return {slot: opening.opened for slot, opening in self.openings.items()}
-
-
-@define
-class _Conflict(Exception):
-    """All numbers of a slot are in use by others than this agent."""
-
-    address: str
 
 
 @implementer(IForwards)
@@ -328,10 +309,14 @@ class Forwards:
         conflict = ""
         for number in action.numbers:
             try:
-                listeners = self._listen(container_id, mine, action.hosts, number, action.slot.port.protocol)
-            except _Conflict as error:
+                listeners = take_number(
+                    self._listener, self._discard, action.hosts, number, action.slot.port.protocol
+                )
+            except NumberTaken as error:
                 conflict = error.address
                 continue
+            except NumberRefused as error:
+                raise error.for_container(mine.name, container_id) from error.__cause__
             hosts = tuple(listener.address.host for listener in listeners)
             mine.openings[action.slot] = _Opening(Opened(number, hosts), listeners)
             if action.numbers.start is not None:
@@ -341,30 +326,8 @@ class Forwards:
             conflict = describe(action.hosts[0].address, action.numbers.span)
         raise PortUnavailable(name=mine.name, container_id=container_id, address=conflict)
 
-    def _listen(
-        self, container_id: str, mine: _Container, hosts: Sequence[Host], number: int, protocol: str
-    ) -> tuple[Listener, ...]:
-        """
-        Takes one number on all addresses.
-
-        @raise _Conflict: it is in use on one of them.
-        """
-        listeners: list[Listener] = []
-        try:
-            for host in hosts:
-                address = LocalAddress(host.address, number, protocol)
-                try:
-                    listeners.append(Listener(self._reactor, self._remote, address, self._hangups))
-                except OSError as error:
-                    if error.errno == errno.EADDRINUSE:
-                        raise _Conflict(str(address)) from error
-                    if not (host.optional and error.errno in _MISSING_ADDRESS):
-                        _refuse(error, mine.name, container_id, address)
-        except BaseException:
-            for listener in listeners:
-                self._track(listener.close(grace=False))
-            raise
-        return tuple(listeners)
+    def _listener(self, address: LocalAddress) -> Listener:
+        return Listener(self._reactor, self._remote, address, self._hangups)
 
     def _point(self, container_id: str, mine: _Container, action: Point) -> None:
         opening = mine.openings[action.slot]
@@ -394,6 +357,9 @@ class Forwards:
             self._track(closed)
 
     # Ports on their way to be free
+
+    def _discard(self, listener: Listener) -> None:
+        self._track(listener.close(grace=False))
 
     def _track(self, closed: Deferred[None]) -> None:
         """Remembers that a port is being closed, and tells those who wait for one when it is."""
@@ -428,24 +394,3 @@ class Forwards:
         await waiter
         if call.active():
             call.cancel()
-
-
-def _refuse(error: OSError, name: str, container_id: str, address: LocalAddress) -> NoReturn:
-    """Raises what the user is told when a port cannot be taken for another reason than that it is in use."""
-    details = {"name": name, "container_id": container_id, "address": str(address)}
-    if error.errno in _MISSING_ADDRESS:
-        raise AddressUnavailable(**details) from error
-    if error.errno in (errno.EACCES, errno.EPERM):
-        raise PortForbidden(**details, limit=_unprivileged_start()) from error
-    raise RemoteDockerError(
-        reason=f"driver failed programming external connectivity on endpoint {name} ({container_id}): "
-        f"listen tcp {address}: {os.strerror(error.errno or 0)}"
-    ) from error
-
-
-def _unprivileged_start() -> int:
-    """The first port that needs no right (Linux: C{net.ipv4.ip_unprivileged_port_start})."""
-    try:
-        return int(_UNPRIVILEGED_START.read_text("ascii"))
-    except (OSError, ValueError):
-        return 1024
