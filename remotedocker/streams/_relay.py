@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
@@ -39,6 +40,9 @@ class RelayEnd:
     @ivar transport: None before L{attach} and after the connection was lost.
     @ivar received: bytes that came in here.
     @ivar ended: its end of file came.
+    @ivar gone: its connection is over.
+    @ivar before_end: what its end of file, or its clean close, waits for before the other side gets it; None:
+        nothing. It must not fail.
     """
 
     def __init__(self, relay: Relay) -> None:
@@ -50,6 +54,8 @@ class RelayEnd:
         self.received = 0
         self.ended = False
         self.gone = False
+        self.before_end: Callable[[], Deferred[None]] | None = None
+        self._end_held = False
 
     def attach(self, transport: Any) -> None:
         """The side is connected. It reads nothing until both are."""
@@ -99,11 +105,28 @@ class RelayEnd:
             self.resumeProducing()
 
     def pass_end(self) -> None:
-        """Passes the end of file on; with both directions ended, closes both."""
+        """Passes the end of file on, when nothing holds it; with both directions ended, closes both."""
+        before_end, self.before_end = self.before_end, None
+        if before_end is None:
+            self._pass_end()
+        else:
+            self._end_held = True
+            before_end().addBoth(lambda _: self._release_end())
+
+    def _release_end(self) -> None:
+        self._end_held = False
+        self._pass_end()
+
+    @property
+    def end_passed(self) -> bool:
+        """The other side was given the end of file."""
+        return self.ended and not self._end_held
+
+    def _pass_end(self) -> None:
         peer = self.peer
         if peer.transport is not None:
             peer.transport.unregisterProducer()
-            if peer.ended:
+            if self.gone or peer.end_passed:
                 self.close()
                 peer.close()
                 return
@@ -186,11 +209,12 @@ class Relay:
         peer = end.peer
         if peer.gone:
             self._finish()
-        elif peer.transport is not None:
-            if end.ended or reason.check(ConnectionDone):
-                peer.close()
-            else:
-                peer.abort()
+        elif not self.joined or not (end.ended or reason.check(ConnectionDone)):
+            peer.abort()
+        elif not end.ended:
+            end.read_ended()
+        elif end.end_passed:
+            peer.close()
 
     def watch_hangup(self, transport: Any, vanished: Callable[[], None]) -> Callable[[], None] | None:
         """@return: what ends the watch."""

@@ -5,6 +5,7 @@ Tests for L{remotedocker.streams._relay}.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
@@ -214,6 +215,67 @@ class RelayTests(SynchronousTestCase):
         case.network.pump()
         self.assertEqual(case.client.received, b"last words")
         self.assertTrue(case.client.eof)
+
+    def _held(self) -> tuple[RelayCase, Deferred[None]]:
+        """@return: a case in which the server's end of file is held, and what lets it go."""
+        case, gate = RelayCase.joined(), Deferred[None]()
+        case.relay.right.before_end = lambda: gate
+        case.server.transport.write(b"output")
+        return case, gate
+
+    def test_endOfFileIsHeld(self) -> None:
+        """An end of file can be made to wait; the data before it and the other direction do not."""
+        case, gate = self._held()
+        case.server.transport.loseWriteConnection()
+        case.network.pump()
+        case.client.transport.write(b"input")
+        case.network.pump()
+        self.assertEqual((case.client.received, case.server.received), (b"output", b"input"))
+        self.assertFalse(case.client.eof)
+        gate.callback(None)
+        case.network.pump()
+        self.assertTrue(case.client.eof)
+        case.client.transport.loseConnection()
+        case.network.pump()
+        case.server.transport.loseConnection()
+        case.network.pump()
+        self.assertOver(case)
+
+    def test_endIsHeldAfterTheOtherEnded(self) -> None:
+        """With both directions ended, the connections stay until the one that is held is let go."""
+        case, gate = self._held()
+        case.client.transport.loseWriteConnection()
+        case.server.transport.loseWriteConnection()
+        case.network.pump()
+        self.assertFalse(case.client.eof)
+        gate.callback(None)
+        case.network.pump()
+        self.assertTrue(case.client.eof)
+        self.assertEqual(case.ended, [case.relay])
+
+    def test_closeIsHeld(self) -> None:
+        """A server that is gone altogether after its end of file makes no difference to that."""
+        case, gate = self._held()
+        case.server.transport.loseConnection()
+        case.network.pump()
+        case.client.transport.write(b"into the void")
+        case.network.pump()
+        self.assertTrue(case.relay.right.gone)
+        self.assertFalse(case.client.eof or case.client.lost)
+        gate.callback(None)
+        case.network.pump()
+        self.assertEqual(case.client.events, ["made", "data", "eof"])
+
+    def test_clientGoneWhileHeld(self) -> None:
+        """A client that vanishes while an end of file waits for something ends everything."""
+        case, gate = self._held()
+        case.server.transport.loseWriteConnection()
+        case.network.pump()
+        case.client.transport.abortConnection()
+        case.network.pump()
+        gate.callback(None)
+        case.network.pump()
+        self.assertOver(case)
 
     def test_abort(self) -> None:
         """The whole relay can be ended."""
