@@ -23,6 +23,9 @@ from remotedocker.interfaces import IContainerObserver, IDaemon, IRemote
 
 __all__ = ["DaemonClient"]
 
+_NO_NAMES = frozenset({"", ".", ".."})
+"""Segments of a path that Go's router takes away, so that the question would become another one."""
+
 
 class _Missing(Exception):
     """The daemon answered 404."""
@@ -86,7 +89,7 @@ class DaemonClient:
 
     async def _inspect(self, reference: str) -> dict[str, Any]:
         name = reference.lstrip("/")
-        if not name:
+        if not _NO_NAMES.isdisjoint(name.split("/")):
             raise NoSuchContainer(reference=reference)
         try:
             return _as_object(await self._ask(f"/containers/{quote(name, safe='')}/json"))
