@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import Factory, define, evolve
-from twisted.internet.defer import Deferred, DeferredLock
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from remotedocker.docker import ContainerPort, PortBinding, PortMap
-from remotedocker.errors import BadRequest, PortUnavailable
+from remotedocker.docker import PortMap
+from remotedocker.errors import BadRequest, PortUnavailable, RemoteDockerError
 from remotedocker.forwards._listener import Listener
 from remotedocker.forwards._numbers import ChosenNumbers
 from remotedocker.forwards._plan import (
@@ -36,6 +36,7 @@ from remotedocker.forwards._plan import (
     plan_reserve,
     slots_of,
 )
+from remotedocker.forwards._ports import Opening, Ports
 from remotedocker.forwards._take import NumberRefused, NumberTaken, take_number
 from remotedocker.interfaces import IForwards, IRemote
 from remotedocker.streams import Hangups
@@ -49,38 +50,6 @@ _PATIENCE = 1.0
 """Seconds that a port may wait for another container that has it and was removed a moment ago."""
 
 _Result = TypeVar("_Result")
-
-
-@define
-class _Opening:
-    """A slot that is open: what the plan knows of it, and its listeners."""
-
-    opened: Opened
-    listeners: tuple[Listener, ...]
-
-
-@define
-class _Container:
-    """
-    The ports of one container.
-
-    @ivar name: for messages.
-    @ivar order: all slots, as typed.
-    @ivar openings: what is open, or held.
-    @ivar suspended: held, and not shown.
-    @ivar known: was reserved once and not forgotten.
-    """
-
-    name: str = ""
-    order: tuple[Slot, ...] = ()
-    openings: dict[Slot, _Opening] = Factory(dict)
-    suspended: bool = False
-    known: bool = False
-    lock: DeferredLock = Factory(DeferredLock)
-
-    def opened(self) -> dict[Slot, Opened]:
-        """What the plan needs to know."""
-        return {slot: opening.opened for slot, opening in self.openings.items()}
 
 
 @implementer(IForwards)
@@ -113,24 +82,41 @@ class Forwards:
         self._patience = patience
         self._hangups = Hangups(reactor)
         self._numbers = ChosenNumbers(state)
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, Ports] = {}
         self._next = dynamic.start
         self._closing: set[Deferred[None]] = set()
         self._waiting: list[Deferred[None]] = []
 
     # IForwards
 
-    def reserve(self, container_id: str, name: str, requested: PortMap) -> Deferred[None]:
+    def reserve(
+        self, container_id: str, name: str, requested: PortMap, optional: bool = False
+    ) -> Deferred[None]:
         """
         See L{IForwards.reserve}. The ports are taken; connections are refused until L{publish} says where
         they lead.
+
+        @param optional: a port that cannot be had is logged and passed over; the others are opened.
         """
-        return self._in_turn(container_id, lambda mine: self._reserve(container_id, mine, name, requested))
+
+        async def work(mine: Ports) -> None:
+            if not optional:
+                await self._reserve(container_id, mine, name, requested, self._patience)
+                return
+            for port, bindings in requested.items():
+                try:
+                    await self._reserve(container_id, mine, name, {port: bindings}, 0.0)
+                except RemoteDockerError as error:
+                    self._log.warn(
+                        "{name}: {port} is not opened: {error}", name=name, port=str(port), error=error
+                    )
+
+        return self._in_turn(container_id, work)
 
     def publish(self, container_id: str, actual: PortMap) -> Deferred[None]:
         """See L{IForwards.publish}. What C{actual} does not name is closed."""
 
-        async def work(mine: _Container) -> None:
+        async def work(mine: Ports) -> None:
             mine.suspended = False
             for action in plan_publish(actual, mine.opened()):
                 self._perform(container_id, mine, action)
@@ -140,7 +126,7 @@ class Forwards:
     def release(self, container_id: str) -> Deferred[None]:
         """See L{IForwards.release}."""
 
-        async def work(mine: _Container) -> None:
+        async def work(mine: Ports) -> None:
             await self._release(mine)
 
         return self._in_turn(container_id, work)
@@ -148,7 +134,7 @@ class Forwards:
     def forget(self, container_id: str) -> Deferred[None]:
         """See L{IForwards.forget}."""
 
-        async def work(mine: _Container) -> None:
+        async def work(mine: Ports) -> None:
             mine.known = False
             self._numbers.forget(container_id)
             await self._release(mine)
@@ -158,16 +144,7 @@ class Forwards:
     def local_ports(self, container_id: str) -> PortMap | None:
         """See L{IForwards.local_ports}: in the daemon's order, IPv4 before IPv6."""
         mine = self._containers.get(container_id)
-        if mine is None or not mine.known:
-            return None
-        shown: dict[ContainerPort, tuple[PortBinding, ...]] = {}
-        for slot in () if mine.suspended else mine.order:
-            opening = mine.openings.get(slot)
-            if opening is not None:
-                shown[slot.port] = shown.get(slot.port, ()) + tuple(
-                    PortBinding(host, str(opening.opened.number)) for host in opening.opened.hosts
-                )
-        return shown
+        return mine.shown() if mine is not None and mine.known else None
 
     def containers(self) -> frozenset[str]:
         """See L{IForwards.containers}."""
@@ -175,19 +152,13 @@ class Forwards:
             container_id for container_id, mine in self._containers.items() if mine.openings
         }
 
-    # Beside IForwards
-
     def suspend(self, container_id: str) -> Deferred[None]:
         """
-        The container is down and the daemon will start it again (a restart policy): connections are ended
-        and new ones refused, as with L{release}, but the ports stay taken, so that no round of a crash loop
-        can lose them to another program, and nothing is bound anew at each. L{local_ports} shows none.
-        Undone by L{publish}; L{release} gives the ports back.
-
-        @return: fires when connections are refused.
+        See L{IForwards.suspend}. L{local_ports} shows none of them until L{publish}; L{release} gives them
+        back.
         """
 
-        async def work(mine: _Container) -> None:
+        async def work(mine: Ports) -> None:
             mine.suspended = True
             for opening in mine.openings.values():
                 opening.opened = evolve(opening.opened, target=None)
@@ -195,6 +166,8 @@ class Forwards:
                     listener.suspend()
 
         return self._in_turn(container_id, work)
+
+    # Beside IForwards
 
     def close(self) -> Deferred[None]:
         """
@@ -212,10 +185,8 @@ class Forwards:
 
     # One container, in turn
 
-    def _in_turn(
-        self, container_id: str, work: Callable[[_Container], Awaitable[_Result]]
-    ) -> Deferred[_Result]:
-        mine = self._containers.setdefault(container_id, _Container())
+    def _in_turn(self, container_id: str, work: Callable[[Ports], Awaitable[_Result]]) -> Deferred[_Result]:
+        mine = self._containers.setdefault(container_id, Ports())
 
         async def run() -> _Result:
             return await work(mine)
@@ -228,15 +199,17 @@ class Forwards:
 
         return mine.lock.run(lambda: Deferred.fromCoroutine(run())).addBoth(clean)
 
-    async def _release(self, mine: _Container) -> None:
+    async def _release(self, mine: Ports) -> None:
         self._close(mine, mine.openings)
         await self._settled()
 
-    async def _reserve(self, container_id: str, mine: _Container, name: str, requested: PortMap) -> None:
+    async def _reserve(
+        self, container_id: str, mine: Ports, name: str, requested: PortMap, patience: float
+    ) -> None:
         mine.name = name
         mine.known = True
         mine.suspended = False
-        deadline = self._reactor.seconds() + self._patience
+        deadline = self._reactor.seconds() + patience
         while True:
             await self._settled()
             try:
@@ -250,7 +223,7 @@ class Forwards:
                     ) from None
             await self._a_port_closes(left)
 
-    def _take(self, container_id: str, mine: _Container, requested: PortMap) -> None:
+    def _take(self, container_id: str, mine: Ports, requested: PortMap) -> None:
         """Opens what is missing, or raises and leaves nothing that was not open before."""
         plan = self._plan(container_id, mine, requested)
         added: list[Slot] = []
@@ -273,7 +246,7 @@ class Forwards:
             },
         )
 
-    def _plan(self, container_id: str, mine: _Container, requested: PortMap) -> Sequence[Action]:
+    def _plan(self, container_id: str, mine: Ports, requested: PortMap) -> Sequence[Action]:
         taken = {
             LocalAddress(host, opening.opened.number, slot.port.protocol): other
             for other, container in self._containers.items()
@@ -297,7 +270,7 @@ class Forwards:
 
     # Actions
 
-    def _perform(self, container_id: str, mine: _Container, action: Action) -> None:
+    def _perform(self, container_id: str, mine: Ports, action: Action) -> None:
         if isinstance(action, Close):
             self._close(mine, [action.slot])
         elif isinstance(action, Open):
@@ -305,7 +278,7 @@ class Forwards:
         else:
             self._point(container_id, mine, action)
 
-    def _open(self, container_id: str, mine: _Container, action: Open) -> None:
+    def _open(self, container_id: str, mine: Ports, action: Open) -> None:
         conflict = ""
         for number in action.numbers:
             try:
@@ -318,7 +291,7 @@ class Forwards:
             except NumberRefused as error:
                 raise error.for_container(mine.name, container_id) from error.__cause__
             hosts = tuple(listener.address.host for listener in listeners)
-            mine.openings[action.slot] = _Opening(Opened(number, hosts), listeners)
+            mine.openings[action.slot] = Opening(Opened(number, hosts), listeners)
             if action.numbers.start is not None:
                 self._next = number + 1
             return
@@ -329,7 +302,7 @@ class Forwards:
     def _listener(self, address: LocalAddress) -> Listener:
         return Listener(self._reactor, self._remote, address, self._hangups)
 
-    def _point(self, container_id: str, mine: _Container, action: Point) -> None:
+    def _point(self, container_id: str, mine: Ports, action: Point) -> None:
         opening = mine.openings[action.slot]
         for listener in opening.listeners:
             try:
@@ -346,7 +319,7 @@ class Forwards:
             port=str(action.slot.port),
         )
 
-    def _close(self, mine: _Container, slots: Iterable[Slot], grace: bool = True) -> None:
+    def _close(self, mine: Ports, slots: Iterable[Slot], grace: bool = True) -> None:
         """Closes all of C{slots} before anybody who waits for a port hears of it."""
         closing = [
             listener.close(grace=grace)

@@ -127,6 +127,16 @@ class ForwardsContract(_Base):
             )
         self.assertEqual(self.forwards.local_ports("two"), {HTTP: (self.at(1),)})
 
+    async def test_optional(self) -> None:
+        """Where ports are optional, those that can be had are opened."""
+        await self.forwards.reserve("one", "web", {HTTP: (PortBinding("", str(self.free[0])),)})
+        requested = {
+            HTTP: (PortBinding("", str(self.free[0])),),
+            HTTPS: (PortBinding("", str(self.free[1])),),
+        }
+        await self.forwards.reserve("two", "api", requested, optional=True)
+        self.assertEqual(self.forwards.local_ports("two"), {HTTPS: (self.at(1),)})
+
     async def test_in_its_own_way(self) -> None:
         """A container that wants a number twice fails."""
         binding = PortBinding("", str(self.free[0]))

@@ -59,11 +59,22 @@ class FakeForwards:
         self.busy: set[int] = set()
         self.failure: Exception | None = None
 
-    def reserve(self, container_id: str, name: str, requested: PortMap) -> Deferred[None]:
-        """See L{IForwards.reserve}."""
+    def reserve(
+        self, container_id: str, name: str, requested: PortMap, optional: bool = False
+    ) -> Deferred[None]:
+        """See L{Forwards.reserve<remotedocker.forwards.Forwards.reserve>}."""
         self.calls.append(("reserve", container_id))
         if self.failure is not None:
             return self._fail()
+        if not optional:
+            return self._reserve(container_id, name, requested)
+        for port, bindings in requested.items():
+            self._reserve(container_id, name, {port: bindings}).addErrback(
+                lambda failure: failure.trap(PortUnavailable) and None
+            )
+        return succeed(None)
+
+    def _reserve(self, container_id: str, name: str, requested: PortMap) -> Deferred[None]:
         mine = self._containers.setdefault(container_id, _Container())
         opened = dict(mine.opened)
         try:
@@ -106,7 +117,7 @@ class FakeForwards:
         return succeed(None)
 
     def suspend(self, container_id: str) -> Deferred[None]:
-        """See L{Forwards.suspend<remotedocker.forwards.Forwards.suspend>}."""
+        """See L{IForwards.suspend}."""
         self.calls.append(("suspend", container_id))
         mine = self._containers.get(container_id, _Container())
         mine.suspended = True

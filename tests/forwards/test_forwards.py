@@ -18,10 +18,11 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from remotedocker.docker import PortBinding, PortMap
+from remotedocker.docker import ContainerPort, PortBinding, PortMap
 from remotedocker.errors import (
     AddressUnavailable,
     BadRequest,
@@ -403,6 +404,19 @@ class RefusalTests(_ForwardsCase):
         with self.assertRaises(BadRequest) as raised:
             await self.forwards.reserve("one", "web", {HTTP: (PortBinding("", "http"),)})
         self.assertEqual(raised.exception.message, 'invalid port specification: "http"')
+
+    async def test_optional(self) -> None:
+        """Where ports are optional, those that cannot be had are logged and the others opened."""
+        self.occupy("127.0.0.1", 0)
+        requested = {
+            ContainerPort(22): (PortBinding("", str(self.free[0])),),
+            HTTP: (PortBinding("", "http"),),
+            HTTPS: (PortBinding("", str(self.free[1])),),
+        }
+        with capturedLogs() as logged:
+            await self.forwards.reserve("one", "web", requested, optional=True)
+        self.assertEqual(set(self.forwards.local_ports("one") or {}), {HTTPS})
+        self.assertEqual([event["log_level"] for event in logged].count(LogLevel.warn), 2)
 
     async def test_waits_for_the_predecessor(self) -> None:
         """A number of a container whose end is heard of a moment later is had as soon as it is free."""
