@@ -21,6 +21,8 @@ __all__ = [
     "BrowserRefused",
     "ForeignHost",
     "NotHTTP",
+    # the endpoint
+    "CannotListen",
     # SSH
     "SSHError",
     "SSHUnavailable",
@@ -101,6 +103,10 @@ class NotHTTP(RemoteDockerError):
     """this endpoint speaks HTTP/1.1 only (--http-only is set); DOCKER_HOST must be {endpoint}, without TLS"""
 
     status = 400
+
+
+class CannotListen(RemoteDockerError):
+    """cannot listen on {address}: {reason}; another place is named with --listen"""
 
 
 class SSHError(RemoteDockerError):

@@ -1,0 +1,73 @@
+# -*- test-case-name: tests.proxy.test_effects -*-
+"""
+Effects, performed: the proxy's questions to the rest of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+
+from remotedocker.docker import PlacedMount
+from remotedocker.interfaces import IContainers, IDaemon
+from remotedocker.proxy._commands import (
+    Collect,
+    CollectExec,
+    Created,
+    CreateFailed,
+    Effect,
+    ExecCreated,
+    Ping,
+    PlanCreate,
+    PlanMounts,
+    PlanVolume,
+    Started,
+    Starting,
+)
+
+__all__ = ["Effects"]
+
+
+@frozen
+class Effects:
+    """Performs effects on L{IDaemon} and L{IContainers}."""
+
+    daemon: IDaemon
+    containers: IContainers
+
+    def start(self, effect: Effect) -> Deferred[Any]:
+        """
+        @return: fires with what the effect comes to.
+        """
+        return _PERFORMERS[type(effect)](self, effect)
+
+    async def _plan_mounts(self, effect: PlanMounts) -> tuple[PlacedMount, ...]:
+        return tuple([await self.containers.plan_volume(mount) for mount in effect.mounts])
+
+
+def _told(tell: Callable[[Effects, Any], None]) -> Callable[[Effects, Any], Deferred[Any]]:
+    """For an effect that is a message, with no end to wait for."""
+
+    def perform(effects: Effects, effect: Any) -> Deferred[Any]:
+        tell(effects, effect)
+        return succeed(None)
+
+    return perform
+
+
+_PERFORMERS: Mapping[type, Callable[[Effects, Any], Deferred[Any]]] = {
+    Ping: lambda to, effect: succeed(to.daemon.ping()),
+    PlanCreate: lambda to, effect: to.containers.plan_create(effect.spec),
+    Created: _told(lambda to, effect: to.containers.created(effect.container_id, effect.name, effect.plan)),
+    CreateFailed: _told(lambda to, effect: to.containers.create_failed(effect.plan)),
+    Starting: lambda to, effect: to.containers.starting(effect.reference),
+    Started: lambda to, effect: to.containers.started(effect.container_id, effect.succeeded),
+    Collect: lambda to, effect: to.containers.collect(effect.reference),
+    ExecCreated: _told(lambda to, effect: to.containers.exec_created(effect.exec_id, effect.reference)),
+    CollectExec: lambda to, effect: to.containers.collect_exec(effect.exec_id),
+    PlanVolume: lambda to, effect: to.containers.plan_volume(effect.mount),
+    PlanMounts: lambda to, effect: Deferred.fromCoroutine(to._plan_mounts(effect)),
+}

@@ -1,0 +1,449 @@
+# -*- test-case-name: tests.proxy.test_rewriters -*-
+"""
+What is done about each endpoint, beside passing its bytes: one small class for each kind of treatment, and
+the table that says which endpoint gets which.
+
+A rewriter lives for one request and its answer. The exchange asks it, in this order, where the questions
+apply:
+
+ 1. L{Rewriter.ask}, if it C{collects}: what has to be known before the request goes on;
+ 2. L{Rewriter.forward}: what goes on, or the whole answer;
+ 3. L{Rewriter.before_answer}: what the answer's head waits for;
+ 4. L{Rewriter.wants_answer}, then L{Rewriter.answer}: the new body of the answer;
+ 5. L{Rewriter.before_body}: what the first byte of a body that is passed waits for;
+ 6. L{Rewriter.before_end}: what the end of a hijacked stream waits for;
+ 7. L{Rewriter.failed}, instead of the rest, if no answer comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, frozen
+
+from remotedocker.docker import (
+    AnswerView,
+    CreatePlan,
+    CreateRequest,
+    Endpoint,
+    ListFilter,
+    PlacedMount,
+    Route,
+    ServiceRequest,
+    VolumeRequest,
+    split_filters,
+    translate_create_answer,
+    translate_error,
+    translate_inspect,
+    translate_list,
+    translate_system_df,
+    translate_volume,
+    translate_volume_list,
+    with_query,
+)
+from remotedocker.http import RequestHead, ResponseHead
+from remotedocker.proxy._commands import (
+    Collect,
+    CollectExec,
+    Created,
+    CreateFailed,
+    Effect,
+    ExecCreated,
+    Ping,
+    PlanCreate,
+    PlanMounts,
+    PlanVolume,
+    Started,
+    Starting,
+)
+
+__all__ = ["Forward", "Reply", "Rewriter", "rewriter_for"]
+
+
+@frozen
+class Forward:
+    """
+    What the daemon gets.
+
+    @ivar body: None: as it came.
+    @ivar target: None: as it came.
+    """
+
+    body: bytes | None = None
+    target: bytes | None = None
+
+
+@frozen
+class Reply:
+    """The client gets this whole answer, the daemon nothing."""
+
+    data: bytes
+
+
+@define(eq=False)
+class Rewriter:
+    """
+    Passes everything.
+
+    @cvar collects: the request is read whole before anything of it goes on.
+    """
+
+    head: RequestHead
+    route: Route
+    view: AnswerView
+
+    collects = False
+
+    @property
+    def reference(self) -> str:
+        """The container, exec or volume in the path."""
+        return self.route.reference or ""
+
+    def ask(self, body: bytes) -> Effect | None:
+        """
+        The request is complete.
+
+        @raise RemoteDockerError: answered instead.
+        """
+        return None
+
+    def forward(self, value: object) -> Forward | Reply:
+        """
+        @param value: what the effect came to.
+        """
+        return Forward()
+
+    def before_answer(self, head: ResponseHead) -> Effect | None:
+        """What the head of the (final) answer waits for."""
+        return None
+
+    def before_body(self, head: ResponseHead) -> Effect | None:
+        """What the first byte of the body waits for."""
+        return None
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """Whether L{answer} is to see the answer's body."""
+        return False
+
+    def answer(self, head: ResponseHead, body: bytes) -> bytes:
+        """@return: the new body; the same object: nothing is changed."""
+        return body
+
+    def learned(self) -> Sequence[Effect]:
+        """What others are told after L{answer}."""
+        return ()
+
+    def before_end(self) -> Effect | None:
+        """What the client's end of file waits for, after a hijack."""
+        return None
+
+    def failed(self) -> Sequence[Effect]:
+        """The request was forwarded, and no answer came; or the client went before it was."""
+        return ()
+
+
+class _TranslatedErrors(Rewriter):
+    """Remote paths in the daemon's error messages become the laptop's."""
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """Errors only."""
+        return head.status >= 400
+
+    def answer(self, head: ResponseHead, body: bytes) -> bytes:
+        """Errors are translated."""
+        if head.status >= 400:
+            return translate_error(body, self.view.laptop_path)
+        return self.success(head, body)
+
+    def success(self, head: ResponseHead, body: bytes) -> bytes:
+        """What becomes of an answer that is no error, if it was wanted."""
+        return body
+
+
+class PingRewriter(Rewriter):
+    """Answered from what is known of the daemon, while the login is proven alive."""
+
+    collects = True
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        return Ping()
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        if not isinstance(value, bytes):
+            return Forward()
+        return Reply(value if self.head.method == b"HEAD" else value + b"OK")
+
+
+@define(eq=False)
+class CreateRewriter(_TranslatedErrors):
+    """C{POST /containers/create}: mounts placed, ports moved to the remote's loopback, labels added."""
+
+    collects = True
+
+    _request: CreateRequest | None = None
+    _plan: CreatePlan | None = None
+    _created: str = ""
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        self._request = CreateRequest.parse(body, self.view.owned)
+        return PlanCreate(self._request.spec)
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        assert self._request is not None and isinstance(value, CreatePlan)
+        self._plan = value
+        return Forward(self._request.rewrite(value))
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """Always."""
+        return True
+
+    def success(self, head: ResponseHead, body: bytes) -> bytes:
+        """The id is learned, and our warnings added."""
+        assert self._plan is not None
+        container_id = _member(body, "Id")
+        if head.status != 201 or not container_id:
+            return body
+        self._created = container_id
+        placed = [warning for mount in self._plan.placed for warning in mount.warnings]
+        return translate_create_answer(body, list(dict.fromkeys([*self._plan.warnings, *placed])))
+
+    def learned(self) -> Sequence[Effect]:
+        """See L{Rewriter.learned}."""
+        if self._plan is None or not self._created:
+            return self.failed()
+        name = self.route.query.get("name", ("",))[0].lstrip("/")
+        return (Created(self._created, name, self._plan),)
+
+    def failed(self) -> Sequence[Effect]:
+        """See L{Rewriter.failed}."""
+        return () if self._plan is None else (CreateFailed(self._plan),)
+
+
+@define(eq=False)
+class StartRewriter(_TranslatedErrors):
+    """C{start} and C{restart}: files are complete and ports open before, ports lead somewhere after."""
+
+    collects = True
+
+    _container_id: str | None = None
+    _told: bool = False
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        return Starting(self.reference)
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        self._container_id = value if isinstance(value, str) else None
+        return Forward()
+
+    def before_answer(self, head: ResponseHead) -> Effect | None:
+        """204, or 304 for one that runs already, are successes."""
+        if self._container_id is None:
+            return None
+        self._told = True
+        return Started(self._container_id, head.status < 400)
+
+    def failed(self) -> Sequence[Effect]:
+        """See L{Rewriter.failed}."""
+        if self._container_id is None or self._told:
+            return ()
+        return (Started(self._container_id, False),)
+
+
+class StopRewriter(_TranslatedErrors):
+    """The client learns of the end when what the container wrote is back."""
+
+    def before_answer(self, head: ResponseHead) -> Effect | None:
+        """See L{Rewriter.before_answer}."""
+        return Collect(self.reference) if head.status < 300 else None
+
+
+class WaitRewriter(Rewriter):
+    """
+    C{wait}: the head passes at once (the CLI starts the container on it), the body is the container's end.
+    """
+
+    def before_body(self, head: ResponseHead) -> Effect | None:
+        """See L{Rewriter.before_body}."""
+        return Collect(self.reference) if head.status < 300 else None
+
+
+class AttachRewriter(Rewriter):
+    """C{attach}: the stream ends when what the container wrote is back."""
+
+    def before_end(self) -> Effect | None:
+        """See L{Rewriter.before_end}."""
+        return Collect(self.reference)
+
+
+@define(eq=False)
+class ExecCreateRewriter(Rewriter):
+    """C{POST /containers/{id}/exec}: its id is learned."""
+
+    _exec_id: str = ""
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """The id is in the body."""
+        return head.status == 201
+
+    def answer(self, head: ResponseHead, body: bytes) -> bytes:
+        """Nothing is changed."""
+        self._exec_id = _member(body, "Id")
+        return body
+
+    def learned(self) -> Sequence[Effect]:
+        """See L{Rewriter.learned}."""
+        return (ExecCreated(self._exec_id, self.reference),) if self._exec_id else ()
+
+
+class ExecInspectRewriter(Rewriter):
+    """C{GET /exec/{id}/json}: asked for the exit code when the exec has ended."""
+
+    def before_answer(self, head: ResponseHead) -> Effect | None:
+        """See L{Rewriter.before_answer}."""
+        return CollectExec(self.reference) if head.status == 200 else None
+
+
+class _Translated(_TranslatedErrors):
+    """An answer that shows paths or ports is shown as the user typed them."""
+
+    translation: Callable[[bytes, AnswerView], bytes]
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """Answers with a body that is understood."""
+        return head.status in (200, 201) or head.status >= 400
+
+    def success(self, head: ResponseHead, body: bytes) -> bytes:
+        """See L{_TranslatedErrors.success}."""
+        return type(self).translation(body, self.view)
+
+
+class InspectRewriter(_Translated):
+    """C{GET /containers/{id}/json}."""
+
+    translation = staticmethod(translate_inspect)
+
+
+class SystemDfRewriter(_Translated):
+    """C{GET /system/df}."""
+
+    translation = staticmethod(translate_system_df)
+
+
+class VolumeRewriter(_Translated):
+    """C{GET /volumes/{name}}."""
+
+    translation = staticmethod(translate_volume)
+
+
+class VolumeListRewriter(_Translated):
+    """C{GET /volumes}."""
+
+    translation = staticmethod(translate_volume_list)
+
+
+@define(eq=False)
+class ListRewriter(_TranslatedErrors):
+    """C{GET /containers/json}: filters by what only we know are applied here."""
+
+    collects = True
+
+    _only: ListFilter | None = None
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        query, self._only = split_filters(self.route.query)
+        if self._only is None:
+            return Forward()
+        return Forward(target=with_query(self.head.target, query))
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """The list, and errors."""
+        return head.status == 200 or head.status >= 400
+
+    def success(self, head: ResponseHead, body: bytes) -> bytes:
+        """See L{_TranslatedErrors.success}."""
+        return translate_list(body, self.view, self._only)
+
+
+@define(eq=False)
+class VolumeCreateRewriter(VolumeRewriter):
+    """C{POST /volumes/create}, where a volume can be a bind in disguise."""
+
+    collects = True
+
+    _request: VolumeRequest | None = None
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        self._request = VolumeRequest.parse(body)
+        return None if self._request.mount is None else PlanVolume(self._request.mount)
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        if self._request is None or not isinstance(value, PlacedMount):
+            return Forward()
+        return Forward(self._request.rewrite(value))
+
+
+@define(eq=False)
+class ServiceRewriter(_TranslatedErrors):
+    """C{POST /services/create} and C{update}: the mounts of a service's tasks are placed."""
+
+    collects = True
+
+    _request: ServiceRequest | None = None
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        self._request = ServiceRequest.parse(body)
+        return PlanMounts(self._request.mounts) if self._request.mounts else None
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        if self._request is None or not isinstance(value, tuple):
+            return Forward()
+        return Forward(self._request.rewrite(value))
+
+
+def _member(body: bytes, name: str) -> str:
+    """A text member of a JSON object; C{""} if it is not there."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return ""
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+_REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
+    Endpoint.PING: PingRewriter,
+    Endpoint.CONTAINER_CREATE: CreateRewriter,
+    Endpoint.CONTAINER_START: StartRewriter,
+    Endpoint.CONTAINER_RESTART: StartRewriter,
+    Endpoint.CONTAINER_STOP: StopRewriter,
+    Endpoint.CONTAINER_WAIT: WaitRewriter,
+    Endpoint.CONTAINER_ATTACH: AttachRewriter,
+    Endpoint.CONTAINER_ATTACH_WS: AttachRewriter,
+    Endpoint.CONTAINER_INSPECT: InspectRewriter,
+    Endpoint.CONTAINER_LIST: ListRewriter,
+    Endpoint.EXEC_CREATE: ExecCreateRewriter,
+    Endpoint.EXEC_INSPECT: ExecInspectRewriter,
+    Endpoint.SYSTEM_DF: SystemDfRewriter,
+    Endpoint.VOLUME_CREATE: VolumeCreateRewriter,
+    Endpoint.VOLUME_INSPECT: VolumeRewriter,
+    Endpoint.VOLUME_LIST: VolumeListRewriter,
+    Endpoint.SERVICE_CREATE: ServiceRewriter,
+    Endpoint.SERVICE_UPDATE: ServiceRewriter,
+}
+
+
+def rewriter_for(head: RequestHead, route: Route, view: AnswerView) -> Rewriter:
+    """The treatment of one request."""
+    return _REWRITERS.get(route.endpoint, Rewriter)(head, route, view)
