@@ -102,11 +102,11 @@ def parse_field(line: bytes) -> tuple[bytes, bytes]:
     @raise ProtocolError: the line is malformed.
     """
     name, colon, value = line.partition(b":")
+    if line[:1] in (b" ", b"\t"):
+        raise ProtocolError("a header line is folded or begins with white space")
     if not colon:
         raise ProtocolError("a header line has no colon")
     if _TOKEN.fullmatch(name) is None:
-        if name[:1] in (b" ", b"\t"):
-            raise ProtocolError("a header line is folded or begins with white space")
         if name[-1:] in (b" ", b"\t"):
             raise ProtocolError("a header has white space before its colon")
         raise ProtocolError("a header name is malformed")

@@ -107,7 +107,7 @@ class FieldTests(SynchronousTestCase):
         for line, reason in (
             (b" a: b", "folded"),
             (b"\ta: b", "folded"),
-            (b" folded", "no colon"),
+            (b" folded", "folded"),
             (b"a : b", "before its colon"),
             (b"a\t: b", "before its colon"),
             (b"no colon", "no colon"),
@@ -196,7 +196,7 @@ class SectionTests(SynchronousTestCase):
         class Watched(bytearray):
             """Notes how far each search goes."""
 
-            def find(self, *arguments: object) -> int:  # type: ignore[override]
+            def find(self, *arguments: object) -> int:
                 """Searches."""
                 searched.append(len(self) - int(arguments[1]))  # type: ignore[call-overload]
                 return super().find(*arguments)  # type: ignore[arg-type]
