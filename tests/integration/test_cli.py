@@ -21,13 +21,13 @@ from tests.integration.base import (
     IntegrationTestCase,
     Outcome,
     Scenario,
-    has_line,
 )
 
 SAVED_SIZE = 200 * 2**20
 
 _ECHO = "while read line; do echo got $line; done; echo end"
 
+_TWO_LINES = "for turn in 1 2; do read line; echo got $line; done"
 
 if TYPE_CHECKING:
     _Case = IntegrationTestCase
@@ -40,15 +40,16 @@ class CLITestsMixin(_Case):
     The commands, with one docker CLI.
 
     @cvar cli: its path.
+    @cvar tcp: whether it reaches the agent by TCP, or by the unix socket.
     """
 
     cli: ClassVar[str]
+    tcp: ClassVar[bool]
 
-    def same(self, scenario: Scenario) -> Sequence[Outcome]:
-        """Compares C{scenario} through the agent by TCP and by the unix socket with the daemon's own."""
+    def same(self, scenario: Scenario, tcp: bool = True) -> Sequence[Outcome]:
+        """Compares C{scenario} through the agent with the daemon's own, and returns its outcomes."""
         agent = self.shared_agent()
-        self.compare(scenario, agent.unix_host, self.cli)
-        return self.compare(scenario, agent.docker_host, self.cli)
+        return self.compare(scenario, agent.docker_host if tcp and self.tcp else agent.unix_host, self.cli)
 
     def test_run_detached(self) -> None:
         """C{run -d} prints the id; C{wait}, C{logs} and C{inspect} tell of the container afterwards."""
@@ -116,7 +117,8 @@ class CLITestsMixin(_Case):
             shell.expect(b"6 times 7 is 42\r\n/dev/pts/0\r\n")
             shell.write(b"while ! stty -a | grep 'rows %d; columns %d'; do :; done\n" % TERMINAL_SIZE)
             shell.expect(b"baud; rows %d; columns %d" % TERMINAL_SIZE)
-            shell.write(b"cat\n")
+            shell.write(b"echo now; cat\n")
+            shell.expect(b"\r\nnow\r\n")
             shell.write(b"line\n")
             shell.expect(b"line\r\nline\r\n")
             shell.write(b"\x04")
@@ -127,7 +129,12 @@ class CLITestsMixin(_Case):
         self.assertEqual(self.same(scenario)[0].status, 7)
 
     def test_detach_and_attach(self) -> None:
-        """The escape keys leave a container running; C{attach} comes back to it."""
+        """
+        The escape keys leave a container running; C{attach} comes back to it.
+
+        By the unix socket only: over TCP the CLI of 20.10 does not see its own escape keys, whatever it
+        talks to (its C{io.Copy} gets them as an error wrapped by Go's TCP connection).
+        """
 
         def scenario(docker: Docker) -> Sequence[Outcome]:
             name = docker.name("attach")
@@ -150,19 +157,23 @@ class CLITestsMixin(_Case):
                 docker("inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", name),
             ]
 
-        outcomes = self.same(scenario)
+        outcomes = self.same(scenario, tcp=False)
         self.assertEqual(outcomes[1].stdout, b"true\n")
         self.assertEqual(outcomes[2].stdout, b"5\n")
 
     def test_attach_with_input(self) -> None:
-        """C{attach} without a terminal: input goes in, its end too, and the output comes back."""
+        """C{attach} without a terminal: input goes in, and the output comes back."""
 
         def scenario(docker: Docker) -> Sequence[Outcome]:
             name = docker.name("attach-input")
-            created = docker("run", "-d", "-i", "--name", name, "busybox", "sh", "-c", _ECHO)
-            return [created, docker("attach", name, data=b"three\nfour\n"), docker("wait", name)]
+            created = docker("run", "-d", "-i", "--name", name, "busybox", "sh", "-c", _TWO_LINES)
+            attached = docker.start("attach", name)
+            attached.write(b"three\n")
+            attached.expect(b"got three\n")
+            attached.write(b"four\n")
+            return [created, attached.finish(), docker("wait", name)]
 
-        self.assertEqual(self.same(scenario)[1].stdout, b"got three\ngot four\nend\n")
+        self.assertEqual(self.same(scenario)[1].stdout, b"got three\ngot four\n")
 
     def test_start_attached(self) -> None:
         """C{create} and C{start -a}, with and without input, show the output and the exit status."""
@@ -242,7 +253,7 @@ class CLITestsMixin(_Case):
             follower = docker.start("logs", "-f", name)
             follower.expect(b"first\n")
             self.assertEqual(docker("exec", name, "touch", "/go").status, 0)
-            return [started, follower.finish(), docker("logs", "--tail", "1", name)]
+            return [started, follower.finish(), docker("wait", name)]
 
         outcomes = self.same(scenario)
         self.assertEqual((outcomes[1].stdout, outcomes[1].stderr), (b"first\nsecond\n", b"third\n"))
@@ -280,15 +291,15 @@ class CLITestsMixin(_Case):
             stream = docker.start("stats", "--format", form, name)
             stream.expect(f"{name} 1".encode())
             stream.kill()
+            self.assertIn(b"    1 sleep 1000\n", docker("exec", name, "ps", "-o", "pid,args").stdout)
             return [
                 started,
                 docker("stats", "--no-stream", "--format", form, name),
-                docker("top", name, "-o", "args"),
+                docker("top", name, "-o", "pid,args").without_output(),
             ]
 
         outcomes = self.same(scenario)
         self.assertRegex(outcomes[1].stdout, rb"-stats 1\n")
-        self.assertTrue(has_line(outcomes[2].stdout, b"sleep 1000"))
 
     def test_copy(self) -> None:
         """C{cp} both ways: files, directories, streams, and what is not there."""
@@ -319,7 +330,7 @@ class CLITestsMixin(_Case):
                 docker("cp", f"{name}:/tmp/tree", str(back)).without_output(),
                 docker("cp", f"{name}:/missing", str(back)),
                 docker("cp", str(tree), f"{name}:/missing/place").without_output(),
-                docker("diff", name),
+                docker("diff", name).sorted(),
             ]
             self.assertEqual((back / "inner/big").read_bytes(), content)
             self.assertEqual((back / "script").stat().st_mode & 0o777, 0o755)
@@ -337,7 +348,7 @@ class CLITestsMixin(_Case):
         self.build({"DOCKER_BUILDKIT": "0"})
 
     def build(self, environment: dict[str, str], compare_output: bool = True) -> None:
-        """Builds a good and a bad image; the image's content is compared, and the output if it is repeatable."""
+        """Builds a good and a bad image; compares what is in it, and the output if it is repeatable."""
         nonce = secrets.token_hex(8)
         context = self.scratch / "context"
         context.mkdir()
@@ -463,7 +474,7 @@ class CLITestsMixin(_Case):
             self.assertEqual(len(outcome.stdout), size)
             return [Outcome(outcome.status, hashlib.sha1(outcome.stdout).digest(), outcome.stderr)]
 
-        self.compare(scenario, self.shared_agent().docker_host, self.cli)
+        self.same(scenario)
 
     def test_system(self) -> None:
         """C{version}, C{info}, C{images}, C{system df}, volumes and networks, and errors of the daemon."""
@@ -527,10 +538,22 @@ def _has_buildkit(version: str, path: str) -> bool:
     )
 
 
-def _tests(version: str, path: str) -> type:
+def _tests(version: str, path: str, tcp: bool) -> None:
     mixin = BuildKitTestsMixin if _has_buildkit(version, path) else CLITestsMixin
-    return type(f"CLI{version}Tests", (mixin, IntegrationTestCase), {"cli": path, "__module__": __name__})
+    name = f"CLI{version}{'TCP' if tcp else 'Unix'}Tests"
+    globals()[name] = type(
+        name,
+        (mixin, IntegrationTestCase),
+        {"cli": path, "tcp": tcp, "__module__": __name__, "__doc__": mixin.__doc__},
+    )
 
 
-for _version, _path in CLIS.items():
-    globals()[f"CLI{_version}Tests"] = _tests(_version, _path)
+def _define() -> None:
+    """One class of tests for each CLI, by turns over TCP and the unix socket; both ways if there is but one."""
+    for position, (version, path) in enumerate(CLIS.items()):
+        _tests(version, path, tcp=position % 2 == 0)
+    if len(CLIS) == 1:
+        _tests(version, path, tcp=False)
+
+
+_define()
