@@ -19,12 +19,11 @@ from remotedocker.docker._json import (
     JSONValue,
     Number,
     Raw,
-    read,
+    read_object,
     split_array,
     split_object,
     write,
 )
-from remotedocker.docker._labels import is_own_label
 from remotedocker.docker._model import ContainerPort, OwnedContainer, PortBinding, PortMap
 from remotedocker.docker._mounts import volume_slot
 from remotedocker.docker._ports import binding_objects, parse_port
@@ -37,6 +36,8 @@ __all__ = [
     "translate_error",
     "translate_inspect",
     "translate_list",
+    "translate_service",
+    "translate_service_list",
     "translate_system_df",
     "translate_volume",
     "translate_volume_list",
@@ -61,21 +62,17 @@ def translate_inspect(body: bytes, view: AnswerView) -> bytes:
     C{GET /containers/{id}/json}.
     """
     document = _read(body)
-    if not isinstance(document, JSONObject):
-        return body
-    config = document.field("Config")
+    config = document.child("Config")
     owned = _owned(config, view)
-    if owned is None or not isinstance(config, JSONObject):
+    if owned is None:
         return body
     restore_exposed(config, owned)
     hide_labels(config)
-    host = document.field("HostConfig")
-    if isinstance(host, JSONObject):
-        restore_host_config(host, owned)
-    network = document.field("NetworkSettings")
-    if isinstance(network, JSONObject):
-        _translate_port_map(network.field("Ports"), owned, _local_ports(document, view))
-    _translate_mounts(document.field("Mounts"), view)
+    restore_host_config(document.child("HostConfig"), owned)
+    ports = document.child("NetworkSettings").child("Ports")
+    local = _local_ports(document, view)
+    ports.items = [(key, _opened(key, value, owned, local)) for key, value in ports.items]
+    _translate_mounts(document.children("Mounts"), view)
     return write(document) + b"\n"
 
 
@@ -118,20 +115,34 @@ def translate_volume_list(body: bytes, view: AnswerView) -> bytes:
     )
 
 
+def translate_service(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /services/{id}}: the sources of its mounts.
+    """
+    document = _read(body)
+    return write(document) + b"\n" if _translate_service(document, view) else body
+
+
+def translate_service_list(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /services}.
+    """
+    return _translate_array(body, lambda entry: _translate_service(entry, view))
+
+
 def translate_create_answer(body: bytes, warnings: Sequence[str]) -> bytes:
     """
     The answer of C{POST /containers/create}, with C{warnings} added to its own.
     """
     document = _read(body)
-    if not warnings or not isinstance(document, JSONObject):
+    if not warnings or not document.items:
         return body
-    theirs = document.field("Warnings")
-    document.set_field("Warnings", [*(theirs if isinstance(theirs, list) else []), *warnings])
+    document.set_field("Warnings", [*document.elements("Warnings"), *warnings])
     return write(document) + b"\n"
 
 
-_PATHS = re.compile(r"(?<![^\s\"'`=:(\[,])/(?:(?!: |:/)[^\"'`\n,])+")
-"""Where a path may stand in a message: up to a quote, a comma, a colon that ends it, or the line's end."""
+_PATHS = re.compile(r"(?<![^\s\"'`=:(\[,])/(?:(?!: |[\s=:(\[]/)[^\"'`\n,])+")
+"""Where a path may stand in a message: up to a quote, a comma, a colon, the line's end or another path."""
 
 
 def translate_error(body: bytes, laptop_path: Callable[[str], str | None]) -> bytes:
@@ -139,9 +150,7 @@ def translate_error(body: bytes, laptop_path: Callable[[str], str | None]) -> by
     An error of the daemon; remote paths in its message become the laptop's. Any other body stays.
     """
     document = _read(body)
-    message = document.field("message") if isinstance(document, JSONObject) else None
-    if not isinstance(document, JSONObject) or not isinstance(message, str):
-        return body
+    message = document.text("message")
     translated = _PATHS.sub(lambda match: _translate_path(match[0], laptop_path), message)
     if translated == message:
         return body
@@ -163,59 +172,59 @@ def _translate_path(text: str, laptop_path: Callable[[str], str | None]) -> str:
 # The parts of an answer.
 
 
-def _read(body: bytes) -> JSONValue:
+def _read(body: bytes) -> JSONObject:
+    """The object in C{body}; an empty one if there is none."""
     try:
-        return read(body)
+        return read_object(body)
     except BadRequest:
-        return None
+        return JSONObject()
 
 
-def _owned(config: JSONValue, view: AnswerView) -> OwnedContainer | None:
+def _owned(config: JSONObject, view: AnswerView) -> OwnedContainer | None:
     """
     @param config: an object with C{Labels}.
     """
-    labels = config.field("Labels") if isinstance(config, JSONObject) else None
-    if not isinstance(labels, JSONObject) or not any(is_own_label(key) for key, _ in labels.items):
-        return None
-    return view.owned({key: value for key, value in labels.items if isinstance(value, str)})
+    labels = config.child("Labels").entries()
+    return view.owned({key: value for key, value in labels.items() if isinstance(value, str)})
 
 
 def _local_ports(document: JSONObject, view: AnswerView) -> PortMap:
-    container_id = document.field("Id")
-    return (view.local_ports(container_id) if isinstance(container_id, str) else None) or {}
-
-
-def _translate_port_map(ports: JSONValue, owned: OwnedContainer, local: PortMap) -> None:
-    """C{NetworkSettings.Ports}: a forwarded port has what is open here, or null (exposed, not published)."""
-    if isinstance(ports, JSONObject):
-        ports.items = [(key, _opened(key, value, owned, local)) for key, value in ports.items]
+    return view.local_ports(document.text("Id")) or {}
 
 
 def _opened(key: str, value: JSONValue, owned: OwnedContainer, local: PortMap) -> JSONValue:
+    """One of C{NetworkSettings.Ports}: a forwarded port has what is open here, or null (only exposed)."""
     port = parse_port(key)
     if port is None or (port not in owned.forwarded and port not in local):
         return value
     return binding_objects(local.get(port, ())) or None
 
 
-def _translate_mounts(mounts: JSONValue, view: AnswerView) -> None:
-    for mount in mounts if isinstance(mounts, list) else ():
-        source = mount.field("Source") if isinstance(mount, JSONObject) else None
-        path = view.laptop_path(source) if isinstance(source, str) else None
-        if isinstance(mount, JSONObject) and path is not None:
+def _translate_mounts(mounts: Iterable[JSONObject], view: AnswerView) -> bool:
+    """Each C{Source}, in place; true if any was a mirror of ours."""
+    translated = [(mount, view.laptop_path(mount.text("Source"))) for mount in mounts]
+    for mount, path in translated:
+        if path is not None:
             mount.set_field("Source", path)
+    return any(path is not None for _, path in translated)
 
 
-def _translate_entry(entry: JSONValue, view: AnswerView) -> bool:
+def _translate_service(service: JSONObject, view: AnswerView) -> bool:
+    """The mounts of one service, in place; true if any is a mirror of ours."""
+    specs = (service.child("Spec"), service.child("PreviousSpec"))
+    containers = [spec.child("TaskTemplate").child("ContainerSpec") for spec in specs]
+    return _translate_mounts([mount for each in containers for mount in each.children("Mounts")], view)
+
+
+def _translate_entry(entry: JSONObject, view: AnswerView) -> bool:
     """One container of a list, in place; true if it is ours."""
     owned = _owned(entry, view)
-    if owned is None or not isinstance(entry, JSONObject):
+    if owned is None:
         return False
     hide_labels(entry)
-    ports = entry.field("Ports")
-    if isinstance(ports, list):
-        entry.set_field("Ports", _list_ports(ports, owned, _local_ports(entry, view)))
-    _translate_mounts(entry.field("Mounts"), view)
+    ports = entry.elements("Ports")
+    ports[:] = _list_ports(ports, owned, _local_ports(entry, view))
+    _translate_mounts(entry.children("Mounts"), view)
     return True
 
 
@@ -234,10 +243,10 @@ def _list_ports(ports: list[JSONValue], owned: OwnedContainer, local: PortMap) -
 
 
 def _entry_port(entry: JSONValue) -> ContainerPort | None:
-    if not isinstance(entry, JSONObject):
+    number = entry.field("PrivatePort") if isinstance(entry, JSONObject) else None
+    if not isinstance(entry, JSONObject) or not isinstance(number, Number):
         return None
-    number, protocol = entry.field("PrivatePort"), entry.field("Type")
-    return parse_port(f"{number.text}/{protocol}") if isinstance(number, Number) else None
+    return parse_port(f"{number.text}/{entry.text('Type')}")
 
 
 def _list_entries(port: ContainerPort, bindings: Iterable[PortBinding]) -> list[JSONValue]:
@@ -248,12 +257,10 @@ def _list_entries(port: ContainerPort, bindings: Iterable[PortBinding]) -> list[
     ] or [JSONObject([private, protocol])]
 
 
-def _translate_device(volume: JSONValue, view: AnswerView) -> bool:
+def _translate_device(volume: JSONObject, view: AnswerView) -> bool:
     """C{Options.device} of one volume, in place; true if it is a mirror of ours."""
-    if not isinstance(volume, JSONObject):
-        return False
-    slot = volume_slot(volume.field("Options"))
-    path = view.laptop_path(slot.mount.source) if slot is not None else None
+    slot = volume_slot(volume.child("Options"))
+    path = None if slot is None else view.laptop_path(slot.mount.source)
     if slot is None or path is None:
         return False
     slot.put(path)
@@ -261,7 +268,7 @@ def _translate_device(volume: JSONValue, view: AnswerView) -> bool:
 
 
 def _translate_array(
-    body: bytes, translate: Callable[[JSONValue], bool], only: ListFilter | None = None
+    body: bytes, translate: Callable[[JSONObject], bool], only: ListFilter | None = None
 ) -> bytes:
     """
     Applies C{translate} to each element; those for which it is false keep the text they came in.
@@ -273,7 +280,8 @@ def _translate_array(
     except BadRequest:
         return body
     parts: list[tuple[JSONValue, JSONValue]] = [
-        (value, value if translate(value) else raw) for value, raw in elements
+        (value, value if isinstance(value, JSONObject) and translate(value) else raw)
+        for value, raw in elements
     ]
     kept = parts if only is None else only.apply(parts)
     if len(kept) == len(elements) and all(isinstance(part, Raw) for _, part in kept):

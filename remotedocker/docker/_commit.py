@@ -5,9 +5,8 @@ The body of C{POST /commit}: the image inherits the container's labels, ours too
 
 from __future__ import annotations
 
-from remotedocker.docker._json import JSONObject, read, write
+from remotedocker.docker._json import JSONObject, read_object, write
 from remotedocker.docker._labels import blank_labels, is_own_label
-from remotedocker.errors import BadRequest
 
 __all__ = ["rewrite_commit"]
 
@@ -19,16 +18,10 @@ def rewrite_commit(body: bytes) -> bytes:
         request rather than the container's, and cannot leave one out.
     @raise BadRequest: the body is no JSON object.
     """
-    document = read(body) if body.strip() else None
-    if document is None:
-        document = JSONObject()
-    if not isinstance(document, JSONObject):
-        raise BadRequest(reason="invalid JSON: the request body must be an object")
-    labels = document.field("Labels")
-    if labels is None:
-        labels = JSONObject()
-        document.set_field("Labels", labels)
-    if isinstance(labels, JSONObject):
-        kept = [item for item in labels.entries().items() if not is_own_label(item[0])]
-        labels.items = [*kept, *blank_labels().items()]
+    document = read_object(body if body.strip() else b"{}")
+    if document.field("Labels") is None:
+        document.set_field("Labels", JSONObject())
+    labels = document.child("Labels")
+    kept = [item for item in labels.entries().items() if not is_own_label(item[0])]
+    labels.items = [*kept, *blank_labels().items()]
     return write(document) + b"\n"

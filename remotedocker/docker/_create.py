@@ -11,7 +11,7 @@ from posixpath import normpath
 from attrs import frozen
 
 from remotedocker.docker._bindpaths import bind_parts, is_absolute_source
-from remotedocker.docker._json import JSONObject, JSONValue, read, write
+from remotedocker.docker._json import JSONObject, JSONValue, read_object, write
 from remotedocker.docker._labels import is_own_label
 from remotedocker.docker._model import (
     BindMount,
@@ -23,7 +23,6 @@ from remotedocker.docker._model import (
 from remotedocker.docker._mounts import Slot, apply_placed, mount_slots
 from remotedocker.docker._ports import LOOPBACK, binding_objects, parse_port, read_port_map
 from remotedocker.docker._restore import restore_create
-from remotedocker.errors import BadRequest
 
 __all__ = ["CreateRequest"]
 
@@ -57,17 +56,12 @@ def _parse_bind(bind: str) -> tuple[BindMount, str] | None:
     return BindMount(source, target, "ro" in mode.split(",")), bind[len(source) :]
 
 
-def _strings(value: JSONValue) -> tuple[str, ...]:
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
-
-
-def _bind_slots(binds: JSONValue) -> list[Slot]:
+def _bind_slots(binds: list[JSONValue]) -> list[Slot]:
     slots: list[Slot] = []
-    if isinstance(binds, list):
-        for index, bind in enumerate(binds):
-            parsed = _parse_bind(bind) if isinstance(bind, str) else None
-            if parsed is not None:
-                slots.append(_bind_slot(binds, index, *parsed))
+    for index, bind in enumerate(binds):
+        parsed = _parse_bind(bind) if isinstance(bind, str) else None
+        if parsed is not None:
+            slots.append(_bind_slot(binds, index, *parsed))
     return slots
 
 
@@ -99,26 +93,23 @@ class CreateRequest:
             is first brought back to what was typed.
         @raise BadRequest: the body is no JSON object.
         """
-        document = read(body)
-        if not isinstance(document, JSONObject):
-            raise BadRequest(reason="invalid JSON: the request body must be an object")
+        document = read_object(body)
         host = _host_config(document)
         labels = _labels(document)
         before = owned(labels)
         if before is not None:
             restore_create(document, host, before)
-        binds = host.field("Binds")
-        slots = _bind_slots(binds) + mount_slots(host.field("Mounts"))
-        image, network_mode = document.field("Image"), host.field("NetworkMode")
+        binds = host.elements("Binds")
+        slots = _bind_slots(binds) + mount_slots(host.children("Mounts"))
         spec = CreateSpec(
-            image=image if isinstance(image, str) else "",
+            image=document.text("Image"),
             mounts=tuple(slot.mount for slot in slots),
-            ports=read_port_map(host.field("PortBindings")),
+            ports=read_port_map(host.child("PortBindings")),
             exposed=_exposed(document),
             publish_all=host.field("PublishAllPorts") is True,
-            network_mode=network_mode if isinstance(network_mode, str) else "",
+            network_mode=host.text("NetworkMode"),
             labels={key: value for key, value in labels.items() if not is_own_label(key)},
-            binds=_strings(binds) if isinstance(binds, list) else None,
+            binds=tuple(bind for bind in binds if isinstance(bind, str)) if binds else None,
         )
         return cls(spec, document, slots)
 
@@ -152,25 +143,20 @@ def _host_config(document: JSONObject) -> JSONObject:
 
 
 def _labels(document: JSONObject) -> dict[str, str]:
-    labels = document.field("Labels")
-    entries = labels.entries() if isinstance(labels, JSONObject) else {}
-    return {key: value for key, value in entries.items() if isinstance(value, str)}
+    labels = document.child("Labels").entries()
+    return {key: value for key, value in labels.items() if isinstance(value, str)}
 
 
 def _exposed(document: JSONObject) -> tuple[ContainerPort, ...]:
-    exposed = document.field("ExposedPorts")
-    keys = exposed.entries() if isinstance(exposed, JSONObject) else {}
-    ports = (parse_port(key) for key in keys)
+    ports = map(parse_port, document.child("ExposedPorts").entries())
     return tuple(dict.fromkeys(port for port in ports if port is not None))
 
 
 def _map(parent: JSONObject, name: str) -> JSONObject:
-    """The map in the field C{name}, made if it is missing."""
-    value = parent.field(name)
-    if value is None:
-        value = JSONObject()
-        parent.set_field(name, value)
-    return value if isinstance(value, JSONObject) else JSONObject()
+    """The map in the field C{name}, made if it is missing; what is no map stays, for the daemon to refuse."""
+    if parent.field(name) is None:
+        parent.set_field(name, JSONObject())
+    return parent.child(name)
 
 
 def _set_port(ports: JSONObject, port: ContainerPort, value: JSONValue) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from remotedocker.docker._json import JSONObject, JSONValue, Number, read, write
+from remotedocker.docker._json import JSONObject, JSONValue, Number, read_object, write
 from remotedocker.docker._labels import is_own_label
 from remotedocker.errors import BadRequest
 
@@ -93,10 +93,8 @@ def _limit(query: Mapping[str, tuple[str, ...]]) -> int | None:
 def _read_filters(text: str) -> dict[str, list[str]] | None:
     """A C{filters} parameter: lists of values (before API 1.22), or objects with the values as keys."""
     try:
-        document = read(text.encode("utf-8"))
-    except (BadRequest, UnicodeEncodeError):
-        return None
-    if not isinstance(document, JSONObject):
+        document = read_object(text.encode("utf-8", "surrogateescape"))
+    except BadRequest:
         return None
     filters: dict[str, list[str]] = {}
     for name, values in document.entries().items():
@@ -138,19 +136,17 @@ def _by_port(filters: Mapping[str, list[str]]) -> _Made:
     published, exposed = (_port_set(filters.get(name, [])) for name in ("publish", "expose"))
 
     def matches(entry: JSONObject) -> bool:
-        ports = entry.field("Ports")
         return any(
             _entry_key(port, "PublicPort") in published or _entry_key(port, "PrivatePort") in exposed
-            for port in (ports if isinstance(ports, list) else ())
-            if isinstance(port, JSONObject)
+            for port in entry.children("Ports")
         )
 
     return {}, matches
 
 
 def _entry_key(port: JSONObject, field: str) -> tuple[str, str]:
-    number, protocol = port.field(field), port.field("Type")
-    return (number.text if isinstance(number, Number) else "0", str(protocol))
+    number = port.field(field)
+    return (number.text if isinstance(number, Number) else "0", port.text("Type"))
 
 
 def _by_volume(filters: Mapping[str, list[str]]) -> _Made:
@@ -160,11 +156,9 @@ def _by_volume(filters: Mapping[str, list[str]]) -> _Made:
         return filters, None
 
     def matches(entry: JSONObject) -> bool:
-        mounts = entry.field("Mounts")
         return any(
-            (mount.field("Name") or mount.field("Source")) in wanted or mount.field("Destination") in wanted
-            for mount in (mounts if isinstance(mounts, list) else ())
-            if isinstance(mount, JSONObject)
+            (mount.text("Name") or mount.text("Source")) in wanted or mount.text("Destination") in wanted
+            for mount in entry.children("Mounts")
         )
 
     return {}, matches
@@ -179,8 +173,7 @@ def _by_own_label(filters: Mapping[str, list[str]]) -> _Made:
     theirs = [value for value in values if not is_own_label(value)]
 
     def matches(entry: JSONObject) -> bool:
-        labels = entry.field("Labels")
-        shown = labels.entries() if isinstance(labels, JSONObject) else {}
+        shown = entry.child("Labels").entries()
         return all(
             key in shown and (not equals or shown[key] == value)
             for key, equals, value in (each.partition("=") for each in ours)

@@ -21,7 +21,17 @@ from attrs import Factory, define, frozen
 
 from remotedocker.errors import BadRequest
 
-__all__ = ["JSONObject", "JSONValue", "Number", "Raw", "read", "split_array", "split_object", "write"]
+__all__ = [
+    "JSONObject",
+    "JSONValue",
+    "Number",
+    "Raw",
+    "read",
+    "read_object",
+    "split_array",
+    "split_object",
+    "write",
+]
 
 
 @frozen
@@ -66,6 +76,25 @@ class JSONObject:
             value = _overwritten(value, self.items[index][1])
         self._replace(places, name, value)
         return value
+
+    def child(self, name: str) -> JSONObject:
+        """The object in the struct field C{name}; if there is none, an empty one that is no part of this."""
+        value = self.field(name)
+        return value if isinstance(value, JSONObject) else JSONObject()
+
+    def elements(self, name: str) -> list[JSONValue]:
+        """The list in the struct field C{name}; if there is none, an empty one that is no part of this."""
+        value = self.field(name)
+        return value if isinstance(value, list) else []
+
+    def children(self, name: str) -> list[JSONObject]:
+        """The objects in the list in the struct field C{name}."""
+        return [each for each in self.elements(name) if isinstance(each, JSONObject)]
+
+    def text(self, name: str) -> str:
+        """The string in the struct field C{name}; C{""} if there is none."""
+        value = self.field(name)
+        return value if isinstance(value, str) else ""
 
     def set_field(self, name: str, value: JSONValue) -> None:
         """Sets the struct field C{name}, at the end if the object has none yet."""
@@ -185,6 +214,16 @@ def read(data: bytes) -> JSONValue:
     """
     with _refusing():
         return _checked(_clean(_decoder.decode(data.decode("utf-8"))))
+
+
+def read_object(data: bytes) -> JSONObject:
+    """
+    @raise BadRequest: C{data} is no JSON object.
+    """
+    document = read(data)
+    if not isinstance(document, JSONObject):
+        raise BadRequest(reason="invalid JSON: an object expected")
+    return document
 
 
 _BLANKS = frozenset(" \t\n\r")

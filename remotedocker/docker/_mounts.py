@@ -6,12 +6,12 @@ of a C{local} volume. What is not well-formed is passed over, for the daemon to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
 from remotedocker.docker._bindpaths import is_absolute_source
-from remotedocker.docker._json import JSONObject, JSONValue
+from remotedocker.docker._json import JSONObject
 from remotedocker.docker._model import BindMount, MountForm, PlacedMount
 
 __all__ = ["Slot", "apply_placed", "mount_slot", "mount_slots", "volume_slot"]
@@ -43,45 +43,39 @@ def apply_placed(slots: list[Slot], placed: tuple[PlacedMount, ...]) -> None:
             slot.put(decision.remote_source)
 
 
-def mount_slots(mounts: JSONValue) -> list[Slot]:
-    """The slots of a list of mount objects, in order."""
-    if not isinstance(mounts, list):
-        return []
-    found = (mount_slot(mount) for mount in mounts if isinstance(mount, JSONObject))
-    return [slot for slot in found if slot is not None]
+def mount_slots(mounts: Iterable[JSONObject]) -> list[Slot]:
+    """The slots of mount objects, in order."""
+    return [slot for slot in map(mount_slot, mounts) if slot is not None]
 
 
 def mount_slot(mount: JSONObject) -> Slot | None:
     """The slot of one mount object; None if it names no host path."""
-    target = mount.field("Target")
-    read_only = mount.field("ReadOnly")
-    kind = mount.field("Type")
-    if not isinstance(target, str) or not target:
+    target, read_only = mount.text("Target"), mount.field("ReadOnly") is True
+    if not target:
         return None
-    if kind == "bind":
-        source = mount.field("Source")
-        if not isinstance(source, str) or not is_absolute_source(source):
-            return None
-        options = mount.field("BindOptions")
-        create = isinstance(options, JSONObject) and options.field("CreateMountpoint") is True
-        return Slot(
-            BindMount(source, target, read_only is True, MountForm.MOUNT, create),
-            lambda path: mount.set_field("Source", path),
-        )
-    if kind == "volume":
-        options = mount.field("VolumeOptions")
-        driver = options.field("DriverConfig") if isinstance(options, JSONObject) else None
-        if isinstance(driver, JSONObject) and driver.field("Name") in (None, "", "local"):
-            return volume_slot(driver.field("Options"), target, read_only is True)
+    if mount.text("Type") == "bind":
+        return _bind_slot(mount, target, read_only)
+    driver = mount.child("VolumeOptions").child("DriverConfig")
+    if mount.text("Type") == "volume" and driver.text("Name") in ("", "local"):
+        return volume_slot(driver.child("Options"), target, read_only)
     return None
 
 
-def volume_slot(options: JSONValue, target: str = "", read_only: bool = False) -> Slot | None:
+def _bind_slot(mount: JSONObject, target: str, read_only: bool) -> Slot | None:
+    source = mount.text("Source")
+    if not is_absolute_source(source):
+        return None
+    create = mount.child("BindOptions").field("CreateMountpoint") is True
+    return Slot(
+        BindMount(source, target, read_only, MountForm.MOUNT, create),
+        lambda path: mount.set_field("Source", path),
+    )
+
+
+def volume_slot(options: JSONObject, target: str = "", read_only: bool = False) -> Slot | None:
     """
     The slot of a C{local} volume's options, which are mount(8)'s: C{o=bind} makes C{device} a host path.
     """
-    if not isinstance(options, JSONObject):
-        return None
     entries = options.entries()
     device, flags = entries.get("device"), entries.get("o")
     if not isinstance(device, str) or not isinstance(flags, str) or not is_absolute_source(device):

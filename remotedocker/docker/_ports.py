@@ -15,7 +15,6 @@ from remotedocker.docker._model import ContainerPort, PortBinding, PortMap
 __all__ = [
     "LOOPBACK",
     "binding_objects",
-    "port_map_entries",
     "parse_port",
     "published_ports",
     "read_bindings",
@@ -63,27 +62,21 @@ def read_bindings(value: JSONValue) -> tuple[PortBinding, ...] | None:
     return tuple(bindings)
 
 
-def read_port_map(value: JSONValue) -> dict[ContainerPort, tuple[PortBinding, ...]]:
+def read_port_map(value: JSONObject) -> dict[ContainerPort, tuple[PortBinding, ...]]:
     """
     The well-formed entries of a map of ports to bindings; different spellings of one port are taken together.
     """
     ports: dict[ContainerPort, tuple[PortBinding, ...]] = {}
-    if isinstance(value, JSONObject):
-        for key, bound in value.entries().items():
-            port, bindings = parse_port(key), read_bindings(bound)
-            if port is not None and bindings is not None:
-                ports[port] = (*ports.get(port, ()), *bindings)
+    for key, bound in value.entries().items():
+        port, bindings = parse_port(key), read_bindings(bound)
+        if port is not None and bindings is not None:
+            ports[port] = (*ports.get(port, ()), *bindings)
     return ports
 
 
 def binding_objects(bindings: tuple[PortBinding, ...]) -> list[JSONValue]:
     """C{bindings} as the daemon writes them."""
     return [JSONObject([("HostIp", each.host_ip), ("HostPort", each.host_port)]) for each in bindings]
-
-
-def port_map_entries(ports: PortMap) -> list[tuple[str, JSONValue]]:
-    """The members of a port map, as the daemon writes them."""
-    return [(str(port), binding_objects(bindings)) for port, bindings in ports.items()]
 
 
 def published_ports(document: Mapping[str, Any]) -> PortMap:

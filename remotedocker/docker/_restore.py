@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.docker.test_restore -*-
+# -*- test-case-name: tests.docker.test_answers -*-
 """
 Brings what the daemon was told back to what the user typed, from the labels of the container.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from remotedocker.docker._json import JSONObject, JSONValue
 from remotedocker.docker._labels import is_own_label
 from remotedocker.docker._model import OwnedContainer
-from remotedocker.docker._mounts import mount_slot
+from remotedocker.docker._mounts import mount_slots
 from remotedocker.docker._ports import binding_objects, parse_port
 
 __all__ = ["hide_labels", "restore_create", "restore_exposed", "restore_host_config"]
@@ -27,21 +27,17 @@ def restore_create(document: JSONObject, host: JSONObject, owned: OwnedContainer
 
 def restore_host_config(host: JSONObject, owned: OwnedContainer) -> None:
     """C{Binds}, C{Mounts} and C{PortBindings} as typed."""
-    binds = host.field("Binds")
-    if owned.binds is not None and isinstance(binds, list):
-        binds[:] = list(owned.binds)
-    mounts = host.field("Mounts")
-    for mount in mounts if isinstance(mounts, list) else ():
-        slot = mount_slot(mount) if isinstance(mount, JSONObject) else None
-        if slot is not None and slot.mount.target in owned.mounts:
+    if owned.binds is not None:
+        host.elements("Binds")[:] = owned.binds
+    for slot in mount_slots(host.children("Mounts")):
+        if slot.mount.target in owned.mounts:
             slot.put(owned.mounts[slot.mount.target])
-    bindings = host.field("PortBindings")
-    if isinstance(bindings, JSONObject):
-        bindings.items = [
-            (key, _as_typed(key, value, owned))
-            for key, value in bindings.items
-            if not _only_published_by_all(key, owned)
-        ]
+    bindings = host.child("PortBindings")
+    bindings.items = [
+        (key, _as_typed(key, value, owned))
+        for key, value in bindings.items
+        if not _only_published_by_all(key, owned)
+    ]
 
 
 def _as_typed(key: str, value: JSONValue, owned: OwnedContainer) -> JSONValue:
@@ -57,8 +53,8 @@ def _only_published_by_all(key: str, owned: OwnedContainer) -> bool:
 
 def restore_exposed(config: JSONObject, owned: OwnedContainer) -> None:
     """C{ExposedPorts} without those that were added; the daemon leaves it out when it is empty."""
-    exposed = config.field("ExposedPorts")
-    if owned.exposed and isinstance(exposed, JSONObject):
+    if owned.exposed:
+        exposed = config.child("ExposedPorts")
         exposed.items = [item for item in exposed.items if parse_port(item[0]) not in owned.exposed]
         if not exposed.items:
             config.remove_field("ExposedPorts")
@@ -66,6 +62,5 @@ def restore_exposed(config: JSONObject, owned: OwnedContainer) -> None:
 
 def hide_labels(config: JSONObject) -> None:
     """C{Labels} without ours."""
-    labels = config.field("Labels")
-    if isinstance(labels, JSONObject):
-        labels.items = [item for item in labels.items if not is_own_label(item[0])]
+    labels = config.child("Labels")
+    labels.items = [item for item in labels.items if not is_own_label(item[0])]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from remotedocker.docker._json import JSONObject, read, write
+from remotedocker.docker._json import JSONObject, read_object, write
 from remotedocker.docker._model import BindMount, PlacedMount
 from remotedocker.docker._mounts import Slot, apply_placed, mount_slots
-from remotedocker.errors import BadRequest
 
 __all__ = ["ServiceRequest"]
 
@@ -31,12 +30,8 @@ class ServiceRequest:
         """
         @raise BadRequest: the body is no JSON object.
         """
-        document = read(body)
-        if not isinstance(document, JSONObject):
-            raise BadRequest(reason="invalid JSON: the request body must be an object")
-        template = document.field("TaskTemplate")
-        container = template.field("ContainerSpec") if isinstance(template, JSONObject) else None
-        slots = mount_slots(container.field("Mounts")) if isinstance(container, JSONObject) else []
+        document = read_object(body)
+        slots = mount_slots(document.child("TaskTemplate").child("ContainerSpec").children("Mounts"))
         return cls(tuple(slot.mount for slot in slots), body, document, slots)
 
     def rewrite(self, placed: tuple[PlacedMount, ...]) -> bytes:

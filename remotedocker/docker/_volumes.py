@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from remotedocker.docker._json import JSONObject, read, write
+from remotedocker.docker._json import JSONObject, read_object, write
 from remotedocker.docker._model import BindMount, PlacedMount
 from remotedocker.docker._mounts import Slot, apply_placed, volume_slot
-from remotedocker.errors import BadRequest
 
 __all__ = ["VolumeRequest"]
 
@@ -31,11 +30,9 @@ class VolumeRequest:
         """
         @raise BadRequest: the body is no JSON object.
         """
-        document = read(body or b"{}")
-        if not isinstance(document, JSONObject):
-            raise BadRequest(reason="invalid JSON: the request body must be an object")
-        driver = document.field("Driver")
-        slot = volume_slot(document.field("DriverOpts")) if driver in (None, "", "local") else None
+        document = read_object(body or b"{}")
+        local = document.text("Driver") in ("", "local")
+        slot = volume_slot(document.child("DriverOpts")) if local else None
         return cls(None if slot is None else slot.mount, body, document, slot)
 
     def rewrite(self, placed: PlacedMount) -> bytes:
