@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.ssh.test_agent -*-
 """
-Keys that an ssh-agent holds (draft-miller-ssh-agent). Conch's own client asks for SHA-1 of RSA keys, so that its
-requests are made here.
+Keys that an ssh-agent holds (draft-miller-ssh-agent). Conch's own client asks for SHA-1 of RSA keys, so that
+its requests are made here.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ A channel of an SSH connection (RFC 4254 section 5) that a protocol uses as it w
 
 Flow control, both ways:
 
- - What comes in: the server may send as much as the window says. The window is given back only for what the protocol
-   took while it was not paused; what comes while it is paused is kept, and that is never more than the window. The
-   window begins at 2 MiB, and doubles up to 16 MiB whenever the server has used half of it before a reader that keeps
-   up had taken it: then the link is what holds the stream, not the reader.
+ - What comes in: the server may send as much as the window says. The window is given back only for what the
+   protocol took while it was not paused; what comes while it is paused is kept, and that is never more than
+   the window. The window begins at 2 MiB, and doubles up to 16 MiB whenever the server has used half of it
+   before a reader that keeps up had taken it: then the link is what holds the stream, not the reader.
  - What goes out: what the server's window or the socket does not take is kept, and a producer is paused above
    C{HIGH_WATER} bytes. The end of the stream never overtakes what was written before it.
 
@@ -421,7 +421,9 @@ class Channel:
         self._connection.sent_everything(self)
 
     def _send_close(self) -> None:
-        """Closes our side, if it is not closed; the number is free once the server has closed its side too."""
+        """
+        Closes our side, if it is not closed; the number is free once the server has closed its side too.
+        """
         if not self._close_sent and self._remote_id is not None:
             self._close_sent = True
             self._connection.send(_CLOSE, uint32(self._remote_id))

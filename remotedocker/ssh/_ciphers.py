@@ -1,12 +1,12 @@
 # -*- test-case-name: tests.ssh.test_ciphers -*-
 """
-SSH's binary packets (RFC 4253 section 6), sealed and opened: AES-GCM (RFC 5647 as OpenSSH uses it), and AES-CTR with
-HMAC-SHA2, encrypt-then-MAC (OpenSSH's PROTOCOL, 1.5) or the older way.
+SSH's binary packets (RFC 4253 section 6), sealed and opened: AES-GCM (RFC 5647 as OpenSSH uses it), and
+AES-CTR with HMAC-SHA2, encrypt-then-MAC (OpenSSH's PROTOCOL, 1.5) or the older way.
 
-One object seals what is sent, another opens what is received, so that each direction changes its keys on its own.
-CBC, 3DES, SHA-1 and MD5 are not here on purpose. Padding is zeros: what it would hide from somebody who reads the
-plaintext's length is hidden by its encryption, and no cipher here leaks anything about a plaintext that is partly
-known (RFC 4253 says that it SHOULD be random, which had to protect CBC).
+One object seals what is sent, another opens what is received, so that each direction changes its keys on its
+own. CBC, 3DES, SHA-1 and MD5 are not here on purpose. Padding is zeros: what it would hide from somebody who
+reads the plaintext's length is hidden by its encryption, and no cipher here leaks anything about a plaintext
+that is partly known (RFC 4253 says that it SHOULD be random, which had to protect CBC).
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class Opener(TypingProtocol):
 
     def open(self, sequence: int, packet: memoryview) -> bytes:
         """
-        @return: the packet without its length and tag: the length of the padding (one byte), payload, padding.
+        @return: the packet without its length and tag: the length of the padding (one byte), payload,
+            padding.
         @raise PacketError: it is not authentic.
         """
 

@@ -27,8 +27,8 @@ _STDERR_TYPE = 1
 
 class CommandChannel(Channel):
     """
-    A channel to a command's standard input and output. The far side's EOF alone does not end it, for the exit status
-    may follow.
+    A channel to a command's standard input and output. The far side's EOF alone does not end it, for the exit
+    status may follow.
 
     @ivar exit_status: once the command has exited.
     @ivar exit_signal: without C{SIG}, once a signal has ended it.
@@ -80,7 +80,10 @@ class CommandChannel(Channel):
         return True
 
     def _end_reason(self) -> Failure:
-        """@return: C{ConnectionDone} for success, C{ProcessTerminated} with the last of standard error otherwise."""
+        """
+        @return: C{ConnectionDone} for success, C{ProcessTerminated} with the last of standard error
+            otherwise.
+        """
         if self.exit_status == 0:
             return Failure(ConnectionDone())
         if self.exit_status is None and not self.exit_signal:
@@ -105,7 +108,8 @@ class CommandRunner(Protocol):
     """
     Feeds a command and collects what it prints.
 
-    @ivar done: fires with a L{CommandResult}; fails with the reason if the channel was lost before the command ended.
+    @ivar done: fires with a L{CommandResult}; fails with the reason if the channel was lost before the
+        command ended.
     """
 
     def __init__(self, stdin: bytes) -> None:

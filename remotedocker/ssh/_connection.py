@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.ssh.test_channel -*-
 """
-The SSH connection protocol (RFC 4254), the client's side: channels by their numbers, and whose turn it is to send.
+The SSH connection protocol (RFC 4254), the client's side: channels by their numbers, and whose turn it is to
+send.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ class Connection(SSHService):
         """
         Asks for a channel. One that is cancelled is closed as soon as it is open.
 
-        @return: fires with the channel when it is open; fails with L{ChannelRefused} or, when the connection is lost,
-            with L{ConnectionLost}.
+        @return: fires with the channel when it is open; fails with L{ChannelRefused} or, when the connection
+            is lost, with L{ConnectionLost}.
         """
         if not self.alive:
             lost: Deferred[Any] = Deferred()

@@ -13,8 +13,8 @@ from attrs import frozen
 
 __all__ = ["Destination", "DockerAddress", "SSHConfiguration", "parse_destination", "parse_docker_url"]
 
-#: What OpenSSH refuses in a host name since 9.6, for they would be read by a shell in a C{ProxyCommand}; a leading
-#: C{-} would be read as an option by C{ssh}.
+#: What OpenSSH refuses in a host name since 9.6, for they would be read by a shell in a C{ProxyCommand}; a
+#: leading C{-} would be read as an option by C{ssh}.
 _FORBIDDEN_IN_HOST = re.compile(r"[\s'\"`$\\;&<>|(){}@/?#]|^-")
 _FORBIDDEN_IN_USER = re.compile(r"[\s'\"`$;&<>|(){}]|^-")
 
@@ -86,7 +86,8 @@ class SSHConfiguration:
 
 def parse_destination(text: str) -> Destination:
     """
-    Reads C{[user@]host[:port]}, C{ssh://[user@]host[:port]} or an alias; an IPv6 address with a port is in brackets.
+    Reads C{[user@]host[:port]}, C{ssh://[user@]host[:port]} or an alias; an IPv6 address with a port is in
+    brackets.
 
     @raise ValueError: it is none of these; the message says why.
     """

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.ssh.test_heartbeat -*-
 """
-Notices that a link is dead: within 15 s by asking the server when it is silent, and within about 2 s after a laptop
-was asleep.
+Notices that a link is dead: within 15 s by asking the server when it is silent, and within about 2 s after a
+laptop was asleep.
 """
 
 from __future__ import annotations

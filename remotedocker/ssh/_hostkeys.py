@@ -1,10 +1,11 @@
 # -*- test-case-name: tests.ssh.test_hostkeys -*-
 """
-known_hosts (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), decided as OpenSSH does, in one step and without waiting.
+known_hosts (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), decided as OpenSSH does, in one step and without
+waiting.
 
 Patterns with C{*}, C{?} and C{!}, hashed names, C{[host]:port}, several keys of one type, C{@revoked} and
-C{@cert-authority}. Where OpenSSH would trust a second type of key of a host that is known by another one, this does
-not: that is a changed key.
+C{@cert-authority}. Where OpenSSH would trust a second type of key of a host that is known by another one,
+this does not: that is a changed key.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def _hashed_matches(pattern: str, name: str) -> bool:
 
 def parse_known_hosts(file: Path, content: str) -> list[KnownHostsEntry]:
     """
-    Reads a file's content; comments, empty lines and lines that make no sense are passed over, as OpenSSH does.
+    Reads a file's content; comments, empty lines and lines that make no sense are passed over, as OpenSSH
+    does.
     """
     entries = []
     for number, line in enumerate(content.splitlines(), 1):
@@ -178,8 +180,8 @@ class HostKeyPolicy:
 
     def algorithms(self) -> list[bytes]:
         """
-        @return: the host key algorithms to offer: first those of the keys that are known, so that the server shows
-            one that can be checked (and a certificate first of all where an authority is known).
+        @return: the host key algorithms to offer: first those of the keys that are known, so that the server
+            shows one that can be checked (and a certificate first of all where an authority is known).
         """
         ordered: list[bytes] = []
         if self._known("@cert-authority"):
@@ -196,8 +198,8 @@ class HostKeyPolicy:
         Decides about the key that the server has shown, and records it if that is wanted.
 
         @return: the plain public key that must have made the signature.
-        @raise PermanentSSHError: L{HostKeyUnknown}, L{HostKeyChanged}, L{HostKeyRevoked}, or a certificate that
-            cannot be accepted.
+        @raise PermanentSSHError: L{HostKeyUnknown}, L{HostKeyChanged}, L{HostKeyRevoked}, or a certificate
+            that cannot be accepted.
         """
         key_type = Reader(blob).string()
         if is_certificate_type(key_type):

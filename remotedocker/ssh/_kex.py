@@ -2,8 +2,8 @@
 """
 Key exchanges, the client's side: what is sent first, what is answered, and what both know at the end.
 
-The hybrid with ML-KEM (draft-ietf-sshm-mlkem-hybrid-kex), Curve25519 (RFC 8731), NIST's curves (RFC 5656), and
-Diffie-Hellman with SHA-2 (RFC 8268, RFC 4419). What hashes with SHA-1, and group 1, is not offered.
+The hybrid with ML-KEM (draft-ietf-sshm-mlkem-hybrid-kex), Curve25519 (RFC 8731), NIST's curves (RFC 5656),
+and Diffie-Hellman with SHA-2 (RFC 8268, RFC 4419). What hashes with SHA-1, and group 1, is not offered.
 """
 
 from __future__ import annotations

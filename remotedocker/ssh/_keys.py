@@ -100,7 +100,9 @@ def _is_encrypted(content: bytes) -> bool:
 
 
 def public_blob_in(path: Path) -> bytes | None:
-    """@return: the public key that OpenSSH's format holds in the clear beside an encrypted private one, or None."""
+    """
+    @return: the public key that OpenSSH's format holds in the clear beside an encrypted private one, or None.
+    """
     try:
         content = path.read_bytes()
         if b"BEGIN OPENSSH PRIVATE KEY" not in content:

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.ssh.test_link -*-
 """
-A login that is kept: made, made again when it is lost (at once, then after 0.2 s to 10 s), and given to who waits.
+A login that is kept: made, made again when it is lost (at once, then after 0.2 s to 10 s), and given to who
+waits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ __all__ = ["Link", "LinkEvents"]
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
-#: After a refusal for good: seconds until it is tried again, and between looks at the files that it depends on.
+#: After a refusal for good: seconds until it is tried again, and between looks at the files that it depends
+#: on.
 _BARRED_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
 #: Who asks does not make an attempt come earlier than this after the last one.
@@ -146,7 +148,8 @@ class _Core:
 
 class _Trial:
     """
-    One attempt to log in, begun in the reactor's next turn, so that it cannot end before the machine is ready for it.
+    One attempt to log in, begun in the reactor's next turn, so that it cannot end before the machine is ready
+    for it.
     """
 
     def __init__(self, machine: _Machine, core: _Core) -> None:
@@ -433,8 +436,8 @@ class Link:
 
     def connection(self) -> Deferred[Connection]:
         """
-        @return: fires with the connection, at once if there is one; fails with L{SSHUnavailable} when none was made
-            in time, and with L{PermanentSSHError} when none will be.
+        @return: fires with the connection, at once if there is one; fails with L{SSHUnavailable} when none
+            was made in time, and with L{PermanentSSHError} when none will be.
         """
         core = self._core
         if core.login is not None:

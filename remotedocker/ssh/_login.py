@@ -63,8 +63,8 @@ class Login:
 
 class _Attempt:
     """
-    A login while it is being made: each step ends when it is done, when the connection is lost, or when the server
-    says nothing for too long.
+    A login while it is being made: each step ends when it is done, when the connection is lost, or when the
+    server says nothing for too long.
 
     @ivar ended: fires with the reason when the connection is lost.
     @ivar asking: whether the user is being asked something, so that the server has nothing to say.

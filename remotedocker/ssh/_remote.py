@@ -19,10 +19,11 @@ from zope.interface import implementer
 from remotedocker.errors import DaemonUnreachable, ForwardingForbidden, PermanentSSHError, SSHError
 from remotedocker.interfaces import CommandResult, IRemote, IRemoteFilesystem, IRemoteObserver
 from remotedocker.ssh._channel import Channel
-from remotedocker.ssh._command import CommandChannel, CommandRunner
+from remotedocker.ssh._command import CommandChannel, CommandRunner, SubsystemChannel
 from remotedocker.ssh._connection import ChannelRefused, Connection
 from remotedocker.ssh._destination import SSHConfiguration, parse_docker_url
 from remotedocker.ssh._endpoints import ChannelEndpoint, open_channel, streamlocal_channel, tcp_channel
+from remotedocker.ssh._filesystem import FilesystemSession
 from remotedocker.ssh._heartbeat import Heartbeat
 from remotedocker.ssh._link import Link
 from remotedocker.ssh._login import Login, log_in
@@ -32,6 +33,7 @@ from remotedocker.ssh._userauth import Answers
 __all__ = ["Remote"]
 
 _PROHIBITED = 1
+_TOO_FEW_SESSIONS = "MaxSessions in its sshd_config may be too low"
 #: Seconds without a word from the server after which a login is not called proven any more.
 _PROVEN_SECONDS = 15.0
 
@@ -58,6 +60,7 @@ class Remote:
         self._refusal: PermanentSSHError | None = None
         self._answers = Answers()
         self.destination = self._host.destination
+        self._files_session = FilesystemSession(self.destination, self._open_sftp)
         self._main = Link(
             reactor,
             self.destination,
@@ -206,10 +209,20 @@ class Remote:
             except ChannelRefused as refused:
                 raise SSHError(
                     destination=self.destination,
-                    reason=f"it runs no command ({refused.words}); MaxSessions in its sshd_config may be too low",
+                    reason=f"it runs no command ({refused.words}); {_TOO_FEW_SESSIONS}",
                 ) from None
 
         return ChannelEndpoint(obtain, f"`{command}`")
+
+    async def _open_sftp(self) -> Channel:
+        """@return: a channel to the server's SFTP subsystem."""
+        try:
+            return await self._open(self._main, lambda connection: SubsystemChannel(connection, "sftp"))
+        except ChannelRefused as refused:
+            raise SSHError(
+                destination=self.destination,
+                reason=f"it opens no SFTP session ({refused.words}); {_TOO_FEW_SESSIONS}",
+            ) from None
 
     def run(self, command: str, stdin: bytes = b"") -> Deferred[CommandResult]:
         """See L{IRemote.run}."""
@@ -226,4 +239,4 @@ class Remote:
 
     def filesystem(self) -> Deferred[IRemoteFilesystem]:
         """See L{IRemote.filesystem}."""
-        raise NotImplementedError
+        return Deferred.fromCoroutine(self._files_session.get())

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.ssh.test_sshconfig -*-
 """
-What ssh_config says about a destination, asked from C{ssh -G}: C{Match}, C{Include}, tokens and the system's file are
-resolved as C{ssh} itself does. Where there is no C{ssh}, its defaults.
+What ssh_config says about a destination, asked from C{ssh -G}: C{Match}, C{Include}, tokens and the system's
+file are resolved as C{ssh} itself does. Where there is no C{ssh}, its defaults.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class ResolvedHost:
     @ivar name: what the user typed, for messages and for C{%n}.
     @ivar alias: C{HostKeyAlias}, or C{""}.
     @ivar identities: C{IdentityFile}s in order; those that are not there are passed over.
-    @ivar explicit_identities: the user named them with C{--identity}, so that a missing one is worth a warning.
+    @ivar explicit_identities: the user named them with C{--identity}, so that a missing one is worth a
+        warning.
     @ivar certificates: C{CertificateFile}s.
     @ivar agent: the path of the agent's socket, or C{""}.
     @ivar strict: C{StrictHostKeyChecking}: C{"yes"}, C{"ask"}, C{"accept-new"} or C{"no"}.
@@ -94,8 +95,8 @@ def parse_ssh_g(output: str) -> dict[str, list[str]]:
 
 def resolve(configuration: SSHConfiguration, environ: Mapping[str, str]) -> ResolvedHost:
     """
-    Resolves the destination. Runs C{ssh -G}, which reads files and may run C{Match exec} commands (milliseconds), and
-    waits for it.
+    Resolves the destination. Runs C{ssh -G}, which reads files and may run C{Match exec} commands
+    (milliseconds), and waits for it.
 
     @raise SSHError: ssh_config has an error; C{ssh}'s own words are in the message.
     @raise ValueError: the destination cannot be read.
@@ -138,7 +139,7 @@ def _ask_ssh(
     except subprocess.TimeoutExpired:
         raise SSHError(
             destination=str(destination),
-            reason=f"`{shlex.join(command)}` gave no answer in {_RESOLVE_SECONDS} s (a `Match exec` that hangs?)",
+            reason=f"`{shlex.join(command)}` gave no answer in {_RESOLVE_SECONDS} s; does a `Match exec` hang?",
         ) from None
     if done.returncode != 0:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())

@@ -2,9 +2,9 @@
 """
 The SSH transport layer (RFC 4253), the client's side: Conch's, with its own packets and key exchange.
 
-Parsing is linear: what is received is looked at in place, and only a packet that is cut by the end of a read is
-copied. Strict key exchange (OpenSSH's PROTOCOL, 1.10) keeps packets from being dropped or slipped in before the
-encryption begins (CVE-2023-48795).
+Parsing is linear: what is received is looked at in place, and only a packet that is cut by the end of a read
+is copied. Strict key exchange (OpenSSH's PROTOCOL, 1.10) keeps packets from being dropped or slipped in
+before the encryption begins (CVE-2023-48795).
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def negotiate(ours: list[list[bytes]], theirs: list[list[bytes]], destination: s
     """
     RFC 4253 section 7.1: the first of ours that the server has too.
 
-    @param ours: eight lists of names, in the order of a C{KEXINIT}; those of MACs matter only beside a cipher that
-        needs one.
+    @param ours: eight lists of names, in the order of a C{KEXINIT}; those of MACs matter only beside a cipher
+        that needs one.
     @raise NoCommonAlgorithm: there is none.
     """
     words = (

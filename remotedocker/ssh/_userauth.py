@@ -2,8 +2,8 @@
 """
 Proving who the user is (RFC 4252), in the order in which C{ssh} tries; one request at a time.
 
-A key from a file signs at once, without asking first whether the server would take it, and no C{none} request goes
-before it: that is a login in two round trips fewer.
+A key from a file signs at once, without asking first whether the server would take it, and no C{none} request
+goes before it: that is a login in two round trips fewer.
 """
 
 from __future__ import annotations

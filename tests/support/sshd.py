@@ -1,5 +1,6 @@
 """
-OpenSSH's own sshd for tests: unprivileged configuration, its own host keys, a port of the loopback that is free.
+OpenSSH's own sshd for tests: unprivileged configuration, its own host keys, a port of the loopback that is
+free.
 """
 
 from __future__ import annotations
