@@ -104,7 +104,12 @@ class Options(UsageOptions):
             "unix:///var/run/docker.sock",
             "The daemon as seen from the remote host: unix:///path or tcp://host:port",
         ],
-        ["sync-root", None, None, "Where mirrored trees live on the remote [default: ~/.remotedocker there]"],
+        [
+            "sync-root",
+            None,
+            ".remotedocker",
+            "Where mirrored trees live on the remote, absolute or in its home",
+        ],
         ["max-tree-size", None, "4GiB", "A mounted tree over this size is refused"],
         ["max-tree-files", None, "500000", "A mounted tree of more files is refused"],
         ["sync", None, "two-way", "Bind mounts: two-way, push, once or off"],

@@ -10,6 +10,7 @@ import os
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
+from remotedocker.errors import RemoteDockerError
 from remotedocker.options import Options
 
 __all__ = ["Options", "makeService"]
@@ -25,5 +26,5 @@ def makeService(options: Options) -> IService:
 
     try:
         return assemble(reactor, options, os.environ)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RemoteDockerError) as error:
         raise UsageError(str(error)) from error
