@@ -549,7 +549,7 @@ def _tests(version: str, path: str, tcp: bool) -> None:
 
 
 def _define() -> None:
-    """One class of tests for each CLI, by turns over TCP and the unix socket; both ways if there is but one."""
+    """One class of tests for each CLI, by turns over TCP and unix; both ways if there is but one."""
     for position, (version, path) in enumerate(CLIS.items()):
         _tests(version, path, tcp=position % 2 == 0)
     if len(CLIS) == 1:
