@@ -6,6 +6,7 @@ Connections to the daemon's API: one that is asked one question after the other,
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +84,7 @@ def error_reason(body: bytes) -> str:
     return body[:1000].decode("utf-8", "replace").strip() or "no reason given"
 
 
-class _ResponseProtocol(Protocol):
+class _ResponseProtocol(Protocol, ABC):
     """Hands the parser's events to L{_received}; whatever ends the connection to L{_ended}."""
 
     transport: Any
@@ -126,11 +127,13 @@ class _ResponseProtocol(Protocol):
         self._parser.expect(head)
         self.transport.write(head.raw)
 
+    @abstractmethod
     def _received(self, event: Event) -> None:
-        raise NotImplementedError
+        """One event of the response."""
 
+    @abstractmethod
     def _ended(self, error: Exception) -> None:
-        raise NotImplementedError
+        """No more will come; may be called again when it was called."""
 
 
 class QuestionProtocol(_ResponseProtocol):
@@ -189,7 +192,7 @@ class QuestionProtocol(_ResponseProtocol):
         head, body = self._head, b"".join(self._body)
         assert head is not None
         self._head, self._body, self._size = None, [], 0
-        self.reusable = keeps_alive(head) and not self._parser.buffered
+        self.reusable = bool(self.connected) and keeps_alive(head) and not self._parser.buffered
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(Answer(head, body))
@@ -207,7 +210,7 @@ class EventsProtocol(_ResponseProtocol):
 
     @ivar opened: fires when the daemon has begun to answer with 200; fails with L{ConnectionEnded} or
         L{DaemonError<remotedocker.errors.DaemonError>}.
-    @ivar ended: fires when the stream is over; never fails.
+    @ivar ended: fires with the reason when the stream is over; never fails.
     """
 
     def __init__(self, head: RequestHead, consume: Callable[[bytes], None]) -> None:
@@ -216,7 +219,7 @@ class EventsProtocol(_ResponseProtocol):
         """
         super().__init__()
         self.opened: Deferred[None] = Deferred(lambda _: self.abort())
-        self.ended: Deferred[None] = Deferred(lambda _: self.abort())
+        self.ended: Deferred[Exception] = Deferred(lambda _: self.abort())
         self._request = head
         self._consume = consume
         self._refusal: ResponseHead | None = None
@@ -230,7 +233,7 @@ class EventsProtocol(_ResponseProtocol):
         if isinstance(event, ResponseHead):
             if event.status == 200:
                 self._open()
-            elif event.status >= 300:
+            elif event.status >= 200:
                 self._refusal = event
         elif isinstance(event, Data):
             if self._refusal is None:
@@ -250,4 +253,4 @@ class EventsProtocol(_ResponseProtocol):
         if not self.opened.called:
             self.opened.errback(error)
         if not self.ended.called:
-            self.ended.callback(None)
+            self.ended.callback(error)

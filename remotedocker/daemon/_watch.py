@@ -105,9 +105,9 @@ class EventWatch:
         while True:
             try:
                 await self._remote.when_connected()
-                await self._round()
+                reason = await self._round()
                 pause = _FIRST_PAUSE
-                self._complain("the daemon ended its event stream")
+                self._complain(f"the stream ended: {reason}")
             except PermanentSSHError as error:
                 self._log.error("no events will be followed: {reason}", reason=error.message)
                 return
@@ -118,8 +118,8 @@ class EventWatch:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             self._again_at_once = False
 
-    async def _round(self) -> None:
-        """From the ping to the end of the stream; returns only if everything was opened before."""
+    async def _round(self) -> Exception:
+        """@return: why the stream ended, if everything could be opened before."""
         stream: EventsProtocol | None = None
         try:
             answer = await self._questions.ask("HEAD", "/_ping")
@@ -133,7 +133,7 @@ class EventWatch:
             sink.open()
             self._log.info("following the events of the daemon on {host}", host=self._remote.destination)
             self._complaint = ""
-            await stream.ended
+            return await stream.ended
         finally:
             self._stream = None
             self._pong.forget()
@@ -147,7 +147,7 @@ class EventWatch:
         """
         now = self._since if clock is None else clock * _SECOND
         self._since = now if self._since is None or now is None else min(self._since, now)
-        query = {"filters": json.dumps({"type": ["container"]}, separators=(",", ":"))}
+        query = {"filters": json.dumps({"type": {"container": True}}, separators=(",", ":"))}
         if self._since is not None:
             query["since"] = f"{self._since // _SECOND}.{self._since % _SECOND:09d}"
         return "/events?" + urlencode(query)

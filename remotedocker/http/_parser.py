@@ -8,6 +8,7 @@ reported in the call in which its last byte came.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -49,7 +50,7 @@ class _State(Enum):
     FAILED = auto()
 
 
-class _Parser(Generic[T]):
+class _Parser(ABC, Generic[T]):
     """What both sides have in common."""
 
     _status: int | None = None
@@ -121,13 +122,13 @@ class _Parser(Generic[T]):
         except ProtocolError as error:
             raise self._fail(error) from None
 
+    @abstractmethod
     def _finish_head(self, start: T, headers: Headers, raw: bytes) -> Event:
         """Sets state and body for what follows the head."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _after_message(self) -> _State:
         """@return: the state after a complete message."""
-        raise NotImplementedError
 
     def _fail(self, error: ProtocolError) -> ProtocolError:
         """@return: C{error}, with this side's status; every later call raises it too."""

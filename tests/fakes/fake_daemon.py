@@ -83,7 +83,7 @@ class FakeDaemon(ProtocolFactory):
     """
     Listens on a L{MemoryNetwork} as C{"docker"}.
 
-    @ivar requests: method and target of each request, in order.
+    @ivar heads: of each request, in order.
     @ivar connections: those that are open.
     @ivar accepted: how many connections there ever were.
     @ivar overrides: raw answers, by path; None: no answer at all.
@@ -94,7 +94,7 @@ class FakeDaemon(ProtocolFactory):
     noisy = False
 
     def __init__(self, network: MemoryNetwork) -> None:
-        self.requests: list[str] = []
+        self.heads: list[RequestHead] = []
         self.connections: list[_Connection] = []
         self.accepted = 0
         self.overrides: dict[str, bytes | None] = {}
@@ -107,6 +107,11 @@ class FakeDaemon(ProtocolFactory):
         self._history: list[dict[str, Any]] = []
         self._numbers = 0
         self.listen()
+
+    @property
+    def requests(self) -> list[str]:
+        """Method and target of each request, in order."""
+        return [f"{head.method.decode()} {head.target.decode()}" for head in self.heads]
 
     # What a test does.
 
@@ -196,7 +201,7 @@ class FakeDaemon(ProtocolFactory):
     def serve(self, connection: _Connection, head: RequestHead) -> None:
         """Answers one request."""
         parts = urlsplit(head.target.decode("ascii"))
-        self.requests.append(f"{head.method.decode()} {head.target.decode()}")
+        self.heads.append(head)
         self.on_request(parts.path)
         if parts.path in self.overrides:
             raw = self.overrides[parts.path]
