@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from remotedocker.ssh._channel import Channel, ChannelAddress
@@ -57,6 +58,7 @@ async def open_channel(
         except ConnectionLost:
             if clock.seconds() >= until:
                 raise link.unavailable() from None
+            await deferLater(clock, 0)
 
 
 @implementer(IStreamClientEndpoint)

@@ -204,7 +204,7 @@ class RemoteFilesystem:
                 raise SFTPStatus(FX.OP_UNSUPPORTED, "the server's SFTP cannot make hard links")
             await self._client.extended(b"hardlink@openssh.com", string(existing) + string(path))
 
-        return self._do("linking", path, work())
+        return self._do("linking", existing, work())
 
     def set_attributes(self, path: bytes, attributes: FileAttributes) -> Deferred[None]:
         """See L{IRemoteFilesystem.set_attributes}."""
@@ -303,8 +303,9 @@ class RemoteFilesystem:
             _, reader = await self._client.extended(b"statvfs@openssh.com", string(path))
         except SFTPStatus:
             return False
-        _, block, _, _, available, _, _, free_files = (reader.uint64() for _ in range(8))
-        return block * available < self._client.limits.write or free_files == 0
+        _, block, blocks, _, available, files, _, free_files = (reader.uint64() for _ in range(8))
+        no_room = blocks > 0 and block * available < self._client.limits.write
+        return no_room or (files > 0 and free_files == 0)
 
     def read_file(self, path: bytes, consume: Callable[[bytes], None]) -> Deferred[int]:
         """See L{IRemoteFilesystem.read_file}."""

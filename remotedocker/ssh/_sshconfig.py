@@ -139,7 +139,7 @@ def _ask_ssh(
     except subprocess.TimeoutExpired:
         raise SSHError(
             destination=str(destination),
-            reason=f"`{shlex.join(command)}` gave no answer in {_RESOLVE_SECONDS} s; does a `Match exec` hang?",
+            reason=f"`{shlex.join(command)}` gave no answer in {_RESOLVE_SECONDS} s (a `Match exec`?)",
         ) from None
     if done.returncode != 0:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())

@@ -126,7 +126,7 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
     Starts an sshd, and waits until it answers.
 
     @param directory: an empty one, or one that does not yet exist.
-    @param extra_config: lines of sshd_config that win over those here.
+    @param extra_config: lines of sshd_config, which take the place of those here with the same first word.
     """
     directory = Path(directory).absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,7 +147,6 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
         )
     )
     lines = [
-        extra_config,
         f"Port {port}",
         "ListenAddress 127.0.0.1",
         *(f"HostKey {key}" for key in host_keys),
@@ -162,9 +161,10 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
         "MaxStartups 100",
         "Subsystem sftp internal-sftp",
         "LogLevel VERBOSE",
-        "",
     ]
-    (directory / "sshd_config").write_text("\n".join(lines))
+    set_otherwise = {line.split()[0].lower() for line in extra_config.splitlines() if line.strip()}
+    kept = [line for line in lines if line.split()[0].lower() not in set_otherwise]
+    (directory / "sshd_config").write_text("\n".join([*kept, extra_config, ""]))
     process = _launch(directory, port)
     return RunningSSHD(port, user, identity, known_hosts, directory, process)
 

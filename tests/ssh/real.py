@@ -1,0 +1,97 @@
+"""
+A real sshd, and a login to it, for one test.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from remotedocker.ssh import Remote, SSHConfiguration
+from tests.support.sshd import RunningSSHD, start_sshd
+
+__all__ = ["RealServerMixin"]
+
+
+class RealServerMixin:
+    """
+    Mixed into a trial C{TestCase}: one sshd for the class, started at its first use; another one for a test that
+    wants it configured otherwise.
+
+    @ivar server: the sshd.
+    @ivar remote: the login, after L{log_in}.
+    """
+
+    _shared: RunningSSHD | None = None
+    _own: RunningSSHD | None = None
+    remote: Remote
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Ends the server of the class."""
+        if cls._shared is not None:
+            cls._shared.stop()
+            cls._shared = None
+
+    @property
+    def server(self) -> RunningSSHD:
+        """The sshd."""
+        if self._own is not None:
+            return self._own
+        cls = type(self)
+        if cls._shared is None:
+            cls._shared = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")))
+        return cls._shared
+
+    def start_server(self, extra_config: str) -> RunningSSHD:
+        """Starts an sshd for this test alone."""
+        self._own = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")), extra_config)
+        self.addCleanup(self._own.stop)  # type: ignore[attr-defined]
+        return self._own
+
+    def mktemp_directory(self) -> str:
+        """@return: the absolute path of a new directory of this test's, short enough for sockets in it."""
+        return tempfile.mkdtemp(prefix="remotedocker-test-")
+
+    def configuration(self, **changes: Any) -> SSHConfiguration:
+        """@return: how to log in to the server."""
+        usual = SSHConfiguration(
+            destination=self.server.destination,
+            identities=(self.server.identity_file,),
+            known_hosts=(self.server.known_hosts_file,),
+            wait_for_ssh=20.0,
+        )
+        return evolve(usual, **changes)
+
+    def environ(self, **changes: str) -> dict[str, str]:
+        """@return: an environment without an agent or a terminal program, and with an empty home."""
+        environ = {"PATH": os.environ.get("PATH", os.defpath), "HOME": self.home, "USER": self.server.user}
+        return {**environ, **changes}
+
+    @property
+    def home(self) -> str:
+        """An empty home directory."""
+        if not hasattr(self, "_home"):
+            self._home = self.mktemp_directory()
+        return self._home
+
+    def make_remote(self, environ: dict[str, str] | None = None, **changes: Any) -> Remote:
+        """@return: a remote that is stopped when the test has ended."""
+        from twisted.internet import reactor
+
+        self.remote = Remote(
+            reactor, self.configuration(**changes), self.environ() if environ is None else environ
+        )
+        self.addCleanup(self.remote.stop)  # type: ignore[attr-defined]
+        return self.remote
+
+    async def log_in(self, environ: dict[str, str] | None = None, **changes: Any) -> Remote:
+        """@return: a remote, when its first login has succeeded."""
+        remote = self.make_remote(environ, **changes)
+        remote.start()
+        await remote.when_connected()
+        return remote
