@@ -1,0 +1,100 @@
+# -*- test-case-name: tests.sync.test_flow -*-
+"""
+Streams of bytes from and to threads, at the speed of the transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.threads import deferToThreadPool
+from zope.interface import implementer
+
+__all__ = ["Gate", "InThread", "in_thread_of", "pump"]
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs a function that blocks, away from the reactor."""
+
+    def __call__(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """@return: fires with what C{function} returns."""
+        raise NotImplementedError
+
+
+def in_thread_of(reactor: Any) -> InThread:
+    """@return: runs functions in the thread pool of C{reactor}."""
+
+    def run(function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        result: Deferred[T] = deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
+        return result
+
+    return run
+
+
+@implementer(IPushProducer)
+class Gate:
+    """A producer that only remembers whether the transport wants more."""
+
+    def __init__(self) -> None:
+        self._waiting: Deferred[None] | None = None
+        self._open = True
+        self._failed: Exception | None = None
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._open = False
+
+    def resumeProducing(self) -> None:
+        """The transport wants more."""
+        self._open = True
+        self._release()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; L{fail} says why."""
+        self._open = True
+        self._release()
+
+    def fail(self, reason: Exception) -> None:
+        """Makes L{ready} raise C{reason} from now on."""
+        self._failed = reason
+        self._release()
+
+    def _release(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    async def ready(self) -> None:
+        """Returns when more may be written; raises when the transport is gone."""
+        if self._failed is None and not self._open:
+            self._waiting = Deferred()
+            await self._waiting
+        if self._failed is not None:
+            raise self._failed
+
+
+async def pump(chunks: Iterator[bytes], write: Callable[[bytes], object], gate: Gate, run: InThread) -> int:
+    """
+    Writes C{chunks}, each made in a thread while the one before it is on its way.
+
+    @return: how many bytes they had.
+    """
+    total = 0
+    ahead: Deferred[bytes | None] = run(next, chunks, None)
+    while True:
+        chunk = await ahead
+        if chunk is None:
+            return total
+        ahead = run(next, chunks, None)
+        try:
+            await gate.ready()
+        except BaseException:
+            await ahead
+            raise
+        write(chunk)
+        total += len(chunk)

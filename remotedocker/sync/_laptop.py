@@ -1,0 +1,342 @@
+# -*- test-case-name: tests.sync.test_laptop -*-
+"""
+Changes to the laptop's side of a tree, made with the distrust that a remote deserves.
+
+Each name is reached from the root through directories opened one by one, none of which may be a symbolic link
+(C{O_NOFOLLOW}); C{..} and absolute names are refused. What is replaced or removed must still be what it was at
+the last look, and is kept in the trash. Runs in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import Factory, define, field
+
+from remotedocker.sync._operations import (
+    Delete,
+    MakeDirectory,
+    MakeSymlink,
+    Operation,
+    SetMode,
+    WriteFile,
+)
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of
+
+__all__ = ["FileReceiver", "LaptopTree", "Pulled", "Refused", "Trash"]
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEPT_BITS = 0o1777
+"""Permission bits that may come from the remote: not C{setuid} and C{setgid}."""
+
+
+class Refused(Exception):
+    """A change was not made; the text says why."""
+
+
+@define
+class Pulled:
+    """
+    How changes to the laptop went.
+
+    @ivar done: each operation that was done, what the laptop has there now, and what the remote had.
+    @ivar failed: each that was not, with the reason.
+    """
+
+    done: list[tuple[Operation, Entry | None, Entry | None]] = Factory(list)
+    failed: list[tuple[Operation, str]] = Factory(list)
+
+
+class Trash:
+    """
+    Where files go that the remote replaced or deleted: C{<state>/trash/<day>/<path>}, for 7 days.
+
+    @param directory: C{<state>/trash}.
+    """
+
+    DAYS = 7
+
+    def __init__(self, directory: Path, now: Callable[[], float] = time.time) -> None:
+        self._directory = os.fsencode(directory)
+        self._now = now
+
+    def keep(self, descriptor: int, name: bytes, whole: bytes) -> None:
+        """
+        Keeps a second name (or, on another file system, a copy) of a file.
+
+        @param descriptor: of the directory that has it.
+        @param name: its name there.
+        @param whole: its absolute path.
+        @raise OSError: it could not be kept.
+        """
+        day = time.strftime("%Y-%m-%d", time.localtime(self._now())).encode("ascii")
+        directory = self._directory + b"/" + day + os.path.dirname(whole)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        kept = directory + b"/" + name
+        if os.path.lexists(kept):
+            kept += b".%s" % secrets.token_hex(4).encode("ascii")
+        try:
+            os.link(name, kept, src_dir_fd=descriptor, follow_symlinks=False)
+            return
+        except OSError:
+            pass
+        if stat.S_ISLNK(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+            os.symlink(os.readlink(name, dir_fd=descriptor), kept)
+            return
+        source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        with os.fdopen(source, "rb") as original:
+            target = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(target, "wb") as copy:
+                shutil.copyfileobj(original, copy, 1 << 20)
+
+    def expire(self) -> None:
+        """Removes what is older than L{DAYS}."""
+        oldest = time.strftime("%Y-%m-%d", time.localtime(self._now() - self.DAYS * 86400)).encode("ascii")
+        with suppress(OSError):
+            for day in os.listdir(self._directory):
+                if day < oldest:
+                    shutil.rmtree(self._directory + b"/" + day, ignore_errors=True)
+
+
+@define
+class LaptopTree:
+    """
+    @ivar root: absolute path of the tree: a directory, or a single file.
+    @ivar is_file: which of them.
+    @ivar trash: keeps what is replaced or removed.
+    """
+
+    root: bytes
+    is_file: bool
+    trash: Trash
+
+    def split(self, path: bytes) -> list[bytes]:
+        """
+        @return: the names that lead to C{path} from L{top}.
+        @raise Refused: C{path} is no path inside the tree.
+        """
+        if not path:
+            return [os.path.basename(self.root)] if self.is_file else []
+        parts = path.split(b"/")
+        if self.is_file or any(part in (b"", b".", b"..") or b"\0" in part for part in parts):
+            raise Refused("the name would lead outside the mounted directory")
+        return parts
+
+    @property
+    def top(self) -> bytes:
+        """The directory from which names are reached."""
+        return os.path.dirname(self.root) or b"/" if self.is_file else self.root
+
+    @contextmanager
+    def parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        """
+        Opens the directory of C{path} on a way without symbolic links.
+
+        @return: its descriptor and the last name; for the root of a directory tree, C{"."}.
+        """
+        parts = self.split(path)
+        descriptor = os.open(self.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in parts[:-1]:
+                inner = os.open(part, _OPEN_DIRECTORY, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor, parts[-1] if parts else b"."
+        finally:
+            os.close(descriptor)
+
+    def look(self, descriptor: int, name: bytes) -> Entry | None:
+        """@return: what is there now."""
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else b""
+        return entry_of(status, target)
+
+    def check(self, descriptor: int, name: bytes, expected: Entry | None) -> Entry | None:
+        """
+        @return: what is there now.
+        @raise Refused: it is not what was there at the last look.
+        """
+        found = self.look(descriptor, name)
+        if found is None or expected is None:
+            if found is not expected:
+                raise Refused("it was changed on the laptop meanwhile")
+            return None
+        whole = found.is_directory or (found.size, found.mtime) == (expected.size, expected.mtime)
+        if (found.mode, found.target) != (expected.mode, expected.target) or not whole:
+            raise Refused("it was changed on the laptop meanwhile")
+        return found
+
+    def absolute(self, path: bytes) -> bytes:
+        """@return: the absolute path, for the trash and for messages."""
+        return self.root + b"/" + path if path else self.root
+
+    def apply(self, operations: Sequence[Operation]) -> Pulled:
+        """Makes all changes but the writing of files, for which see L{FileReceiver}."""
+        pulled = Pulled()
+        for operation in operations:
+            try:
+                entry = self._apply(operation)
+            except Refused as refused:
+                pulled.failed.append((operation, str(refused)))
+            except OSError as error:
+                pulled.failed.append((operation, error.strerror or str(error)))
+            else:
+                remote = None if isinstance(operation, Delete) else operation.entry
+                pulled.done.append((operation, entry, remote))
+        return pulled
+
+    def _apply(self, operation: Operation) -> Entry | None:
+        with self.parent(operation.path) as (descriptor, name):
+            if isinstance(operation, MakeDirectory):
+                if self.look(descriptor, name) is None:
+                    os.mkdir(name, operation.entry.permissions & _KEPT_BITS | 0o700, dir_fd=descriptor)
+            elif isinstance(operation, Delete):
+                self._delete(operation, descriptor, name)
+            elif isinstance(operation, MakeSymlink):
+                if self.check(descriptor, name, operation.expected) is not None:
+                    self.trash.keep(descriptor, name, self.absolute(operation.path))
+                temporary = _temporary()
+                os.symlink(operation.entry.target, temporary, dir_fd=descriptor)
+                os.replace(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+            elif isinstance(operation, SetMode):
+                self._set_mode(operation, descriptor, name)
+            return self.look(descriptor, name)
+
+    def _delete(self, operation: Delete, descriptor: int, name: bytes) -> None:
+        if self.look(descriptor, name) is None:
+            return
+        self.check(descriptor, name, operation.expected)
+        if not operation.path:
+            raise Refused("the root of a mount is never removed")
+        if operation.expected.is_directory:
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=descriptor)
+            return
+        self.trash.keep(descriptor, name, self.absolute(operation.path))
+        os.unlink(name, dir_fd=descriptor)
+
+    def _set_mode(self, operation: SetMode, descriptor: int, name: bytes) -> None:
+        found = self.check(descriptor, name, operation.expected)
+        if found is None or found.is_symlink:
+            raise Refused("it was changed on the laptop meanwhile")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(name, flags, dir_fd=descriptor)
+        try:
+            os.fchmod(opened, operation.entry.permissions & _KEPT_BITS)
+            if operation.entry.is_file:
+                os.utime(opened, ns=(time.time_ns(), operation.entry.mtime))
+        finally:
+            os.close(opened)
+
+
+def _temporary() -> bytes:
+    return TEMPORARY_PREFIX + secrets.token_hex(8).encode("ascii")
+
+
+@define
+class FileReceiver:
+    """
+    Takes files from a tar stream; each is written beside its place and then renamed to it.
+
+    @ivar wanted: what was asked for; anything else in the stream is passed over.
+    """
+
+    tree: LaptopTree
+    wanted: Mapping[bytes, WriteFile]
+    pulled: Pulled = Factory(Pulled)
+    _current: WriteFile | None = field(init=False, default=None)
+    _entry: Entry | None = field(init=False, default=None)
+    _file: int = field(init=False, default=-1)
+    _directory: int = field(init=False, default=-1)
+    _name: bytes = field(init=False, default=b"")
+    _temporary: bytes = field(init=False, default=b"")
+    _answered: set[bytes] = field(init=False, factory=set)
+
+    def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
+        """A file begins: opens its temporary file."""
+        path = name[2:] if name.startswith(b"./") else name
+        if self.tree.is_file and b"" in self.wanted:
+            path = b""
+        operation = self.wanted.get(path)
+        if operation is None or path in self._answered:
+            return
+        self._answered.add(path)
+        if not entry.is_file or link:
+            self.pulled.failed.append((operation, "it is no regular file any more"))
+            return
+        try:
+            with self.tree.parent(path) as (descriptor, last):
+                self._temporary = _temporary()
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._file = os.open(self._temporary, flags, 0o600, dir_fd=descriptor)
+                self._directory = os.dup(descriptor)
+            self._current, self._entry, self._name = operation, entry, last
+        except (OSError, Refused) as error:
+            self._fail(operation, error)
+
+    def data(self, piece: bytes | memoryview) -> None:
+        """Content."""
+        operation = self._current
+        if operation is None:
+            return
+        try:
+            while piece:
+                piece = piece[os.write(self._file, piece) :]
+        except OSError as error:
+            self._fail(operation, error)
+
+    def end(self) -> None:
+        """The file is complete: gives it its name, if what is there is still what was."""
+        operation, entry = self._current, self._entry
+        if operation is None or entry is None:
+            return
+        try:
+            os.fchmod(self._file, entry.permissions & _KEPT_BITS)
+            os.utime(self._file, ns=(time.time_ns(), entry.mtime))
+            if self.tree.check(self._directory, self._name, operation.expected) is not None:
+                self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
+            os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            local = self.tree.look(self._directory, self._name)
+        except (OSError, Refused) as error:
+            self._fail(operation, error)
+            return
+        self.pulled.done.append((operation, local, entry))
+        self._close()
+
+    def finish(self) -> Pulled:
+        """
+        The stream has ended.
+
+        @return: what became of everything that was wanted.
+        """
+        if self._current is not None:
+            self._fail(self._current, Refused("the stream of files was cut off"))
+        for path, operation in self.wanted.items():
+            if path not in self._answered:
+                self.pulled.failed.append((operation, "the remote could not read it"))
+        return self.pulled
+
+    def _fail(self, operation: WriteFile, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self.pulled.failed.append((operation, reason))
+        if self._directory >= 0:
+            with suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._directory)
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in (self._file, self._directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._directory = -1
+        self._current = self._entry = None

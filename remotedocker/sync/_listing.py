@@ -1,0 +1,182 @@
+# -*- test-case-name: tests.sync.test_listing -*-
+"""
+What the remote has, asked of GNU C{find}: the commands, and the meaning of their output.
+
+A record is: flags, type, mode, size, time, inode, link count, name, and where a link points. The last two end
+with NUL, so that a name may hold any byte. The flags are C{U}, a directory that may not be read, and C{+}, a
+directory that changed and all of whose names follow.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+
+from attrs import Factory, define, frozen
+
+from remotedocker.sync._shellwords import quote
+from remotedocker.sync._tree import Base, Entry, ancestors, parent_of, same
+
+__all__ = [
+    "Listed",
+    "RemoteScan",
+    "changes",
+    "changes_command",
+    "differences",
+    "list_command",
+    "parse_listing",
+]
+
+_FORMAT = rb" %y %m %s %T@ %i %n %p\0%l\0"
+_UNREADABLE = rb"-type d \( ! -readable -o ! -executable \) -printf U"
+_TYPES = {"d": stat.S_IFDIR, "f": stat.S_IFREG, "l": stat.S_IFLNK}
+
+
+@frozen
+class Listed:
+    """
+    One record.
+
+    @ivar entry: None for what can be no part of a mirror (a socket, a device).
+    @ivar complete: all names in this directory were listed.
+    @ivar unreadable: nothing is known of what is in this directory.
+    """
+
+    path: bytes
+    entry: Entry | None
+    complete: bool = False
+    unreadable: bool = False
+
+
+@define
+class RemoteScan:
+    """
+    What a listing says.
+
+    @ivar delta: how the remote differs from the last agreement.
+    @ivar listed: the paths that it names.
+    @ivar unknown: directories that could not be read; nothing below them counts as gone.
+    @ivar incomplete: new directories of whose content the listing may not tell all, because they were moved to
+        where they are.
+    """
+
+    delta: dict[bytes, Entry | None] = Factory(dict)
+    listed: set[bytes] = Factory(set)
+    unknown: set[bytes] = Factory(set)
+    incomplete: list[bytes] = Factory(list)
+
+
+def _command(root: bytes, inside: bytes) -> bytes:
+    """@return: runs C{inside} in the directory C{root}; lists a root that is a file or a link by itself."""
+    own = _FORMAT.replace(b"%p", b".")
+    return (
+        b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; "
+        b"else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
+        % {b"r": quote(root), b"f": _FORMAT, b"c": inside, b"o": own}
+    )
+
+
+def list_command(root: bytes, paths: Iterable[bytes] = (b"",)) -> bytes:
+    """@return: a shell command that lists C{paths} below C{root}, and everything in them."""
+    starts = b" ".join(quote(b"./" + path) if path else b"." for path in paths)
+    return _command(root, b'find %s \\( %s , -printf "$F" \\)' % (starts, _UNREADABLE))
+
+
+def changes_command(root: bytes, since: bytes) -> bytes:
+    """
+    @param since: the remote's clock, seconds since the epoch with a fraction.
+    @return: a shell command that lists what changed below C{root} after C{since}, and all names in each
+        directory that did: what was there and is not listed is gone.
+    """
+    return _command(
+        root,
+        b'find . -newerct @%s \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
+        b' \'exec find "$@" -mindepth 1 -maxdepth 1 -printf "$F"\' sh {} + \\)' % (since, _UNREADABLE),
+    )
+
+
+def parse_listing(output: bytes) -> list[Listed]:
+    """@return: the records, in order; a name may come twice."""
+    fields = output.split(b"\0")
+    records: list[Listed] = []
+    for position in range(0, len(fields) - 1, 2):
+        flags, kind, mode, size, time, inode, links, path = fields[position].split(b" ", 7)
+        path = path[2:] if path.startswith(b"./") else b"" if path == b"." else path
+        type_bits = _TYPES.get(kind.decode("ascii"))
+        entry = None
+        if type_bits is not None:
+            seconds, _, fraction = time.partition(b".")
+            entry = Entry(
+                type_bits | int(mode, 8),
+                int(size) if kind == b"f" else 0,
+                int(seconds) * 1_000_000_000 + int((fraction + b"000000000")[:9]),
+                fields[position + 1] if kind == b"l" else b"",
+                int(inode),
+                int(links),
+            )
+        records.append(Listed(path, entry, b"+" in flags, b"U" in flags))
+    return records
+
+
+def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> RemoteScan:
+    """@return: how a complete listing differs from C{base}."""
+    scan = RemoteScan()
+    for record in records:
+        _compare(record, base, coarse, scan)
+    for path in base.keys() - scan.listed:
+        if not any(above in scan.unknown for above in ancestors(path)):
+            scan.delta[path] = None
+    scan.incomplete.clear()
+    return scan
+
+
+def changes(records: Iterable[Listed], base: Base, coarse: bool = False) -> RemoteScan:
+    """@return: how the remote differs from C{base} at each path of which the output of L{changes_command} tells."""
+    scan = RemoteScan()
+    complete: set[bytes] = set()
+    for record in records:
+        if record.complete and not record.unreadable:
+            complete.add(record.path)
+        _compare(record, base, coarse, scan)
+    if not scan.listed:
+        scan.delta.update({b"": None} if b"" in base else {})
+        return scan
+    _vanished(base, complete, scan)
+    return scan
+
+
+def _compare(record: Listed, base: Base, coarse: bool, scan: RemoteScan) -> None:
+    path, entry = record.path, record.entry
+    scan.listed.add(path)
+    known = base.get(path)
+    before = known.remote if known is not None else None
+    if not same(entry, before, coarse=coarse):
+        scan.delta[path] = entry
+    else:
+        scan.delta.pop(path, None)
+    if record.unreadable:
+        scan.unknown.add(path)
+    elif entry is not None and entry.is_directory and (before is None or not before.is_directory):
+        scan.incomplete.append(path)
+
+
+def _vanished(base: Base, complete: set[bytes], scan: RemoteScan) -> None:
+    """Finds the names that are not in their directory any more, and all below them."""
+    listed = scan.listed
+    gone = {
+        path
+        for path, entry in scan.delta.items()
+        if path in base and (entry is None or not entry.is_directory)
+    }
+    if complete:
+        gone |= {path for path in base if path and path not in listed and parent_of(path) in complete}
+    if not gone:
+        return
+    for path in base:
+        if (
+            path in gone
+            and path not in listed
+            or path not in listed
+            and any(above in gone for above in ancestors(path))
+        ):
+            scan.delta[path] = None

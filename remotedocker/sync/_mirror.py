@@ -1,0 +1,415 @@
+# -*- test-case-name: tests.sync.test_mirror -*-
+"""
+One tree and its copy on the remote: when to look, and who waits for it.
+
+All work on a tree is done in passes, one at a time. Whoever asks for a state gets an answer after a pass that
+began after the asking. What is not known to the end (a lost connection, a step that failed) is looked at again,
+never assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from remotedocker.errors import RemoteDockerError, SSHError, TreeTooLarge
+from remotedocker.sync._configuration import SyncConfiguration, SyncMode
+from remotedocker.sync._flow import InThread
+from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE, IgnoreRules
+from remotedocker.sync._laptop import LaptopTree, Trash
+from remotedocker.sync._passes import Look, Passes
+from remotedocker.sync._remote import RemoteHost, Tree
+from remotedocker.sync._scan import ScanLimit, Scanner
+from remotedocker.sync._shell import StreamLost
+from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tree import Scan, under
+from remotedocker.sync._watch import make_watcher
+
+__all__ = ["Means", "Mirror"]
+
+_FIRST = 0.01
+"""Seconds from the first event of a burst to the pass."""
+
+_REST = 0.05
+"""Seconds between passes while changes keep coming."""
+
+_SAVE = 0.5
+_POLL = 1.0
+
+
+@frozen
+class _Wish:
+    """Somebody waits for a pass that looks at the remote too (or not)."""
+
+    remote: bool
+    done: Deferred[None]
+
+
+@define
+class Means:
+    """What mirrors work with."""
+
+    reactor: Any
+    host: RemoteHost
+    run: InThread
+    configuration: SyncConfiguration
+    trash: Trash
+    watcher: Callable[..., Any] = make_watcher
+
+
+class Mirror:
+    """
+    @param root: absolute path on the laptop, without symbolic links.
+    @param place: the path of the copy below the agent's directory, with a slash in front.
+    @param is_file: whether the root is a single file.
+    @param report: called when conflicts may have changed.
+
+    @ivar excluded: paths in it that other mirrors keep.
+    @ivar writable: paths in it that are mounted read-write.
+    @ivar users: the containers that have it, each to whether it runs.
+    @ivar problems: names that cannot be mirrored, as they were when it was last looked at as a whole.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        means: Means,
+        root: bytes,
+        place: bytes,
+        is_file: bool,
+        snapshot: SnapshotFile,
+        report: Callable[[], None],
+    ) -> None:
+        self.root = root
+        self.place = place
+        self.is_file = is_file
+        self.excluded: frozenset[bytes] = frozenset()
+        self.writable: set[bytes] = set()
+        self.users: dict[str, bool] = {}
+        self.problems: dict[bytes, str] = {}
+        self._means = means
+        self._snapshot = snapshot
+        self._report = report
+        self._dirty: set[bytes] = set()
+        self._whole = True
+        self._watcher: Any = None
+        self._rules: IgnoreRules | None = None
+        self._wishes: list[_Wish] = []
+        self._worker: Deferred[None] | None = None
+        self._stopped = False
+        self._loaded = False
+        self._warned: set[bytes] = set()
+        self._soon: Any = None
+        self._saving: Any = None
+        self._polling: Any = None
+        look = Look(self._scan, self._hidden, self._again)
+        tree, laptop = Tree(place, root), LaptopTree(root, is_file, means.trash)
+        self.passes = Passes(
+            means.host, tree, laptop, means.run, snapshot, look, self._comes_back, {b""} if is_file else set()
+        )
+
+    @property
+    def conflicts(self) -> list[bytes]:
+        """The absolute paths on the laptop at which both sides changed."""
+        return [self.passes.laptop.absolute(path) for path in sorted(self.passes.agreement.conflicts)]
+
+    def _comes_back(self, path: bytes) -> bool:
+        if self._means.configuration.mode is not SyncMode.TWO_WAY:
+            return False
+        return any(under(path, prefix) or under(prefix, path) for prefix in self.writable)
+
+    @property
+    def two_way(self) -> bool:
+        """Whether anything can come back."""
+        return bool(self.writable) and self._means.configuration.mode is SyncMode.TWO_WAY
+
+    async def measure(self) -> list[str]:
+        """
+        Looks at the laptop's side as a whole, before anything is sent.
+
+        @return: warnings of names that cannot be mirrored, each path once.
+        @raise TreeTooLarge: it has more than the limits allow.
+        """
+        await self._load()
+        self.watch()
+        scan = await self._means.run(self._scan_whole)
+        return self._problems(scan)
+
+    def watch(self) -> None:
+        """Begins to watch the laptop's side, unless that is done or not wanted."""
+        if self._watcher is not None or self._stopped:
+            return
+        if self._means.configuration.mode not in (SyncMode.TWO_WAY, SyncMode.PUSH):
+            return
+        top = self.passes.laptop.top
+        try:
+            self._watcher = self._means.watcher(self._means.reactor, top, self._changed, self._missed)
+            if self.is_file:
+                self._watcher.add(top)
+        except OSError as error:
+            self._missed(error.strerror or str(error))
+        self._whole = True
+
+    def unwatch(self) -> None:
+        """Ends watching; the next pass looks at everything."""
+        watcher, self._watcher = self._watcher, None
+        self._whole = True
+        if watcher is not None:
+            watcher.stop()
+
+    def _missed(self, reason: str) -> None:
+        self._log.warn(
+            "Changes in {root} may go unseen until the next start: {reason}", root=self._text(), reason=reason
+        )
+        self._whole = True
+        self._later(_REST)
+
+    def _text(self) -> str:
+        return self.root.decode("utf-8", "backslashreplace")
+
+    def _changed(self, path: bytes) -> None:
+        """The watcher says that something may have changed at C{path}."""
+        if path == self.root:
+            inside = b""
+        elif path.startswith(self.root + b"/") and not self.is_file:
+            inside = path[len(self.root) + 1 :]
+        else:
+            return
+        if inside.rpartition(b"/")[2] in (IGNORE_FILE, GIT_IGNORE_FILE):
+            self._whole = True
+        self._dirty.add(inside)
+        self._later(_FIRST)
+
+    def _again(self, paths: set[bytes]) -> None:
+        self._dirty |= paths
+
+    def _later(self, seconds: float) -> None:
+        if self._soon is None and not self._stopped and self._worker is None:
+            self._soon = self._means.reactor.callLater(seconds, self._now)
+
+    def _now(self) -> None:
+        self._soon = None
+        self._start()
+
+    def wish(self, remote: bool) -> Deferred[None]:
+        """
+        @param remote: what changed on the remote is looked for too.
+        @return: fires after a pass that begins after this call; fails as it does.
+        """
+        wish = _Wish(remote, Deferred())
+        self._wishes.append(wish)
+        self._start()
+        return wish.done
+
+    def _start(self) -> None:
+        if self._worker is None and not self._stopped:
+            self._worker = Deferred.fromCoroutine(self._work())
+            self._worker.addErrback(self._bug)
+
+    def _bug(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("A pass over {root} failed", failure, root=self._text())
+
+    async def _work(self) -> None:
+        """Does passes until nobody waits and nothing changed."""
+        again = True
+        wishes: list[_Wish] = []
+        try:
+            while again and not self._stopped:
+                wishes, self._wishes = self._wishes, []
+                error = await self._pass(any(wish.remote for wish in wishes))
+                done, wishes = wishes, []
+                for wish in done:
+                    wish.done.callback(None) if error is None else wish.done.errback(error)
+                again = bool(self._wishes)
+        finally:
+            self._worker = None
+            for wish in wishes:
+                wish.done.errback(self.passes.failed("remotedocker is stopping"))
+            if self._dirty and not self._failing:
+                self._later(_REST)
+
+    _failing = False
+
+    async def _pass(self, remote: bool) -> Exception | None:
+        """@return: why the trees may differ, if they may."""
+        before = self.conflicts
+        try:
+            await self._load()
+            await self.passes.converge(remote)
+        except StreamLost as lost:
+            self.lost()
+            self._failing = True
+            return self.passes.failed(str(lost))
+        except RemoteDockerError as error:
+            if isinstance(error, SSHError):
+                self.lost()
+            if not self._failing or not isinstance(error, SSHError):
+                self._log.warn("{root}: {reason}", root=self._text(), reason=error.message)
+            self._failing = True
+            return error
+        else:
+            self._failing = False
+            return None
+        finally:
+            self._save_soon()
+            if self.conflicts != before:
+                self._report()
+
+    def lost(self) -> None:
+        """The login was lost: the remote must be looked at again."""
+        self.passes.forget_remote()
+
+    async def _load(self) -> None:
+        if self._loaded:
+            return
+        saved = await self._means.run(self._snapshot.load)
+        if not self._loaded:
+            self._loaded = True
+            if saved is not None:
+                self.passes.agreement.base = saved.base
+                self.passes.agreement.ours |= saved.ours
+
+    def _hidden(self, path: bytes, is_directory: bool) -> bool:
+        if any(under(path, other) for other in self.excluded):
+            return True
+        return self._rules is not None and self._rules.hidden(path, is_directory)
+
+    def hides(self, path: bytes) -> bool:
+        """Whether C{path} is in this tree by its name only: ignored, or another mirror's."""
+        return self._hidden(path, True)
+
+    def _scanner(self) -> Scanner:
+        configuration = self._means.configuration
+        if self._rules is None or self._whole:
+            self._rules = IgnoreRules.of_directory(self.root, configuration.ignore, configuration.gitignore)
+        scanner = Scanner(
+            self.root,
+            self._rules,
+            excluded=self.excluded,
+            max_files=configuration.max_tree_files,
+            max_size=configuration.max_tree_size,
+        )
+        if self._watcher is not None:
+            scanner.entering = self._watcher.add
+        return scanner
+
+    def _scan_whole(self) -> Scan:
+        try:
+            return self._scanner().whole(self.passes.agreement.base)
+        except ScanLimit as limit:
+            raise self._too_large(limit) from limit
+
+    def _too_large(self, limit: ScanLimit) -> TreeTooLarge:
+        configuration = self._means.configuration
+        source = self._text()
+        if limit.files > configuration.max_tree_files:
+            found, most = f"{limit.files:,} files", f"{configuration.max_tree_files:,}"
+            return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-files")
+        found, most = _bytes(limit.size), _bytes(configuration.max_tree_size)
+        return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-size")
+
+    def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
+        """What a pass asks: looks at what may have changed."""
+        if self._watcher is not None:
+            self._watcher.drain()
+        dirty, self._dirty = self._dirty, set()
+        whole = self._whole or self._watcher is None
+        if whole:
+            scanning = self._means.run(self._scan_whole)
+        else:
+            base = self.passes.agreement.base
+            scanning = self._means.run(self._scanner().parts, {*dirty, *paths}, base)
+        self._whole = False
+
+        def failed(failure: Any) -> Any:
+            self._dirty |= dirty
+            self._whole = self._whole or whole
+            return failure
+
+        def noted(scan: Scan) -> Scan:
+            self._problems(scan)
+            return scan
+
+        return scanning.addCallbacks(noted, failed)
+
+    def _problems(self, scan: Scan) -> list[str]:
+        """Warns of names that cannot be mirrored, once for each path."""
+        lines: list[str] = []
+        for problem in scan.problems:
+            if problem.path in self._warned:
+                continue
+            self._warned.add(problem.path)
+            path = self.passes.laptop.absolute(problem.path).decode("utf-8", "backslashreplace")
+            lines.append(f"{path} is not synced: {problem.reason}")
+            self._log.warn("{path} is not synced: {reason}", path=path, reason=problem.reason)
+        return lines
+
+    def _save_soon(self) -> None:
+        if self.passes.agreement.changed and self._saving is None and not self._stopped:
+            self._saving = self._means.reactor.callLater(_SAVE, self._save)
+
+    def _save(self) -> Deferred[None]:
+        self._saving = None
+        agreement = self.passes.agreement
+        agreement.changed = False
+        saving = self._means.run(self._snapshot.save, dict(agreement.base), set(agreement.ours))
+
+        def failed(failure: Any) -> None:
+            agreement.changed = True
+            self._log.warn(
+                "The state of {root} cannot be saved: {reason}", root=self._text(), reason=failure.value
+            )
+
+        return saving.addErrback(failed)
+
+    def use(self, container_id: str, running: bool) -> None:
+        """The container has this mirror; while it runs, what it writes is looked for."""
+        self.users[container_id] = running
+        if running:
+            self.watch()
+            self._poll_later()
+
+    def leave(self, container_id: str) -> None:
+        """The container is gone."""
+        self.users.pop(container_id, None)
+        if not self.users:
+            self.unwatch()
+
+    def _poll_later(self) -> None:
+        if self._polling is None and self.two_way and any(self.users.values()) and not self._stopped:
+            self._polling = self._means.reactor.callLater(_POLL, self._poll)
+
+    def _poll(self) -> None:
+        self._polling = None
+        if not self._means.host.remote.connected:
+            self._poll_later()
+            return
+        self.wish(remote=True).addErrback(lambda _: None).addBoth(lambda _: self._poll_later())
+
+    async def stop(self) -> None:
+        """Ends everything; what was agreed is saved."""
+        self._stopped = True
+        for call in (self._soon, self._saving, self._polling):
+            if call is not None and call.active():
+                call.cancel()
+        self.unwatch()
+        if self._worker is not None:
+            self._worker.cancel()
+        wishes, self._wishes = self._wishes, []
+        for wish in wishes:
+            wish.done.errback(self.passes.failed("remotedocker is stopping"))
+        if self.passes.agreement.changed:
+            await self._save()
+
+
+def _bytes(size: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

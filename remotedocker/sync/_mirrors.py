@@ -1,0 +1,338 @@
+# -*- test-case-name: tests.sync.test_mirrors -*-
+"""
+All mirrors: which mount belongs to which, and what the rest of the program asks of them.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from remotedocker.docker import BindMount, MountForm, PlacedMount
+from remotedocker.errors import RemoteDockerError, SourceMissing, SourceUnusable
+from remotedocker.interfaces import IMirrors, IRemote, IRemoteObserver
+from remotedocker.state import write_atomically
+from remotedocker.sync._configuration import SyncConfiguration, SyncMode
+from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._laptop import Trash
+from remotedocker.sync._mirror import Means, Mirror
+from remotedocker.sync._placement import Meaning, laptop_path, meaning, place_of
+from remotedocker.sync._remote import RemoteHost
+from remotedocker.sync._shell import StreamLost
+from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tree import under
+
+__all__ = ["Mirrors"]
+
+
+@define
+class _Choice:
+    """
+    What is known of one mount so far.
+
+    @ivar real: the laptop's path, without symbolic links; None when the remote's own is meant.
+    @ivar source: what the remote daemon is told.
+    """
+
+    mount: BindMount
+    source: str
+    real: bytes | None = None
+    is_file: bool = False
+    missing: bool = False
+
+
+@implementer(IMirrors, IRemoteObserver)
+class Mirrors:
+    """
+    @param state: the state directory; snapshots, the trash and the list of conflicts are kept in it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, remote: IRemote, configuration: SyncConfiguration, state: Path) -> None:
+        self._configuration = configuration
+        self._remote = remote
+        self._state = state
+        run = in_thread_of(reactor)
+        self._host = RemoteHost(remote, configuration.sync_root, configuration.agent_id, run)
+        trash = Trash(state / "trash")
+        self._means = Means(reactor, self._host, run, configuration, trash)
+        self._mirrors: dict[bytes, Mirror] = {}
+        self._used: dict[str, dict[bytes, bool]] = {}
+        self._running: set[str] = set()
+        self._base = ""
+        self._early: dict[str, dict[str, bool]] = {}
+        self._expiring = LoopingCall(run, trash.expire)
+        self._expiring.clock = reactor
+
+    def start(self) -> None:
+        """Prepares the state directory and follows the login."""
+        for name in ("trees", "trash"):
+            (self._state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._configuration.mode is SyncMode.OFF:
+            return
+        self._remote.add_observer(self)
+        self._expiring.start(24 * 3600)
+        if self._remote.connected:
+            self.connected()
+
+    async def _stop(self) -> None:
+        if self._expiring.running:
+            self._expiring.stop()
+        for mirror in self._mirrors.values():
+            await mirror.stop()
+        self._host.close()
+
+    def stop(self) -> Deferred[None]:
+        """@return: fires when all work has ended and what was agreed is saved."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def connected(self) -> None:
+        """See L{IRemoteObserver}: looks at the remote again where something runs."""
+        Deferred.fromCoroutine(self._reconnected()).addErrback(self._quietly)
+
+    async def _reconnected(self) -> None:
+        self._base = (await self._host.facts()).base.decode("utf-8", "surrogateescape")
+        for container_id, sources in list(self._early.items()):
+            self.attach(container_id, sources)
+        self._early.clear()
+        for mirror in list(self._mirrors.values()):
+            if any(mirror.users.values()):
+                mirror.wish(remote=True).addErrback(self._quietly)
+
+    def _quietly(self, failure: Any) -> None:
+        """What failed is tried again at the next login, start or change; mirrors have told why."""
+        failure.trap(RemoteDockerError, StreamLost)
+
+    def disconnected(self, reason: Exception) -> None:
+        """See L{IRemoteObserver}."""
+        for mirror in self._mirrors.values():
+            mirror.lost()
+
+    def place(self, mounts: Sequence[BindMount]) -> Deferred[tuple[PlacedMount, ...]]:
+        """See L{IMirrors.place}."""
+        return Deferred.fromCoroutine(self._place(mounts))
+
+    async def _place(self, mounts: Sequence[BindMount]) -> tuple[PlacedMount, ...]:
+        if self._configuration.mode is SyncMode.OFF:
+            return tuple(PlacedMount(mount, mount.source, False) for mount in mounts)
+        choices = [self._choose(mount) for mount in mounts]
+        if all(choice.real is None and not choice.missing for choice in choices):
+            return tuple(PlacedMount(each.mount, each.source, False) for each in choices)
+        try:
+            facts = await self._host.facts()
+            self._base = facts.base.decode("utf-8", "surrogateescape")
+            await self._settle_missing([choice for choice in choices if choice.missing])
+            return await self._make(list(choices), facts.base)
+        except StreamLost as lost:
+            raise SourceUnusable(source=mounts[0].source, reason=str(lost)) from lost
+
+    def _choose(self, mount: BindMount) -> _Choice:
+        """Decides by the name and by what the laptop has."""
+        configuration = self._configuration
+        path = "/" + posixpath.normpath(mount.source).lstrip("/")
+        meant = meaning(path, configuration.remote_prefixes, configuration.own_sockets)
+        if meant is Meaning.DAEMON and configuration.remote_socket:
+            return _Choice(mount, configuration.remote_socket)
+        if meant is not Meaning.LAPTOP or not mount.source.startswith("/"):
+            return _Choice(mount, mount.source)
+        real = os.path.realpath(os.fsencode(path))
+        try:
+            status = os.stat(real)
+        except FileNotFoundError:
+            return _Choice(mount, mount.source, real, missing=True)
+        except OSError as error:
+            raise SourceUnusable(source=mount.source, reason=error.strerror or str(error)) from error
+        beyond = meaning(os.fsdecode(real), configuration.remote_prefixes, configuration.own_sockets)
+        if beyond is Meaning.DAEMON and configuration.remote_socket:
+            return _Choice(mount, configuration.remote_socket)
+        if beyond is not Meaning.LAPTOP:
+            return _Choice(mount, os.fsdecode(real))
+        if stat.S_ISDIR(status.st_mode):
+            return _Choice(mount, mount.source, real)
+        if stat.S_ISREG(status.st_mode):
+            return _Choice(mount, mount.source, real, is_file=True)
+        return _Choice(mount, mount.source)
+
+    async def _settle_missing(self, choices: Sequence[_Choice]) -> None:
+        """What the laptop does not have is the remote's, if it is there; otherwise it is made, or refused."""
+        if not choices:
+            return
+        found = await self._host.existing([os.fsencode(choice.mount.source) for choice in choices])
+        for choice, there in zip(choices, found, strict=False):
+            mount = choice.mount
+            if there or mount.form is MountForm.VOLUME:
+                choice.real = None
+                continue
+            if not mount.create_source:
+                raise SourceMissing(source=mount.source)
+            assert choice.real is not None
+            try:
+                os.makedirs(choice.real, exist_ok=True)
+            except OSError as error:
+                raise SourceUnusable(source=mount.source, reason=error.strerror or str(error)) from error
+
+    async def _make(self, choices: Sequence[_Choice], base: bytes) -> tuple[PlacedMount, ...]:
+        """Measures the trees, makes their places and begins the first push."""
+        mirrors: dict[bytes, list[Mirror]] = {}
+        for choice in choices:
+            if choice.real is not None:
+                mirrors[choice.real] = self._mirrors_for(choice.real, choice.is_file)
+        each_once = {id(mirror): mirror for group in mirrors.values() for mirror in group}
+        measured = [Deferred.fromCoroutine(mirror.measure()) for mirror in each_once.values()]
+        warnings = dict(zip(each_once, await _all(measured), strict=False))
+        wanted = [choice for choice in choices if choice.real is not None]
+        places = [(_place(choice.real or b""), choice.is_file) for choice in wanted]
+        for choice, problem in zip(wanted, await self._host.make_places(places), strict=False):
+            if problem:
+                raise self._host.error("make", base + _place(choice.real or b""), problem)
+        for mirror in each_once.values():
+            mirror.wish(remote=False).addErrback(self._quietly)
+        placed: list[PlacedMount] = []
+        for choice in choices:
+            if choice.real is None:
+                placed.append(PlacedMount(choice.mount, choice.source, False))
+                continue
+            source = (base + _place(choice.real)).decode("utf-8", "surrogateescape")
+            lines = [line for mirror in mirrors[choice.real] for line in warnings.pop(id(mirror), [])]
+            placed.append(PlacedMount(choice.mount, source, True, tuple(lines)))
+        return tuple(placed)
+
+    def _mirrors_for(self, real: bytes, is_file: bool) -> list[Mirror]:
+        """@return: the mirror that keeps C{real}, made if there is none, and those of parts of it."""
+        keeper = self._mirrors.get(real)
+        if keeper is not None and keeper.is_file != is_file:
+            keeper = None
+        if keeper is None:
+            keeper = self._keeper(real)
+        if keeper is None:
+            snapshot = SnapshotFile(self._state / "trees", real)
+            keeper = Mirror(self._means, real, _place(real), is_file, snapshot, self._report)
+            self._mirrors[real] = keeper
+            parts = [root for root in self._mirrors if root != real and under(root, real)]
+            keeper.excluded = frozenset(root[len(real) :].lstrip(b"/") for root in parts)
+        if is_file:
+            keeper.passes.pinned.add(real[len(keeper.root) :].lstrip(b"/"))
+        inner = [
+            mirror for root, mirror in self._mirrors.items() if root != keeper.root and under(root, real)
+        ]
+        return [keeper, *inner]
+
+    def _keeper(self, real: bytes) -> Mirror | None:
+        """@return: the mirror of a directory above C{real} that C{real} is part of."""
+        above = os.path.dirname(real)
+        while True:
+            mirror = self._mirrors.get(above)
+            if mirror is not None:
+                inside = real[len(above) :].lstrip(b"/")
+                return None if mirror.is_file or mirror.hides(inside) else mirror
+            if above in (b"/", b""):
+                return None
+            above = os.path.dirname(above)
+
+    def attach(self, container_id: str, remote_sources: Mapping[str, bool]) -> None:
+        """See L{IMirrors.attach}."""
+        if self._configuration.mode is SyncMode.OFF:
+            return
+        if not self._base:
+            self._early.setdefault(container_id, {}).update(remote_sources)
+            return
+        for source, read_only in remote_sources.items():
+            path = self.laptop_path(source)
+            if path is None:
+                continue
+            real = os.fsencode(path)
+            for mirror in self._mirrors_for(real, os.path.isfile(real)):
+                used = self._used.setdefault(container_id, {})
+                used[mirror.root] = used.get(mirror.root, True) and read_only
+                mirror.use(container_id, container_id in self._running)
+                if not read_only:
+                    mirror.writable.add(
+                        real[len(mirror.root) :].lstrip(b"/") if under(real, mirror.root) else b""
+                    )
+
+    def _of(self, container_id: str) -> list[tuple[Mirror, bool]]:
+        """@return: the mirrors of a container, each with whether it has it read-only."""
+        used = self._used.get(container_id, {})
+        return [(self._mirrors[root], read_only) for root, read_only in used.items()]
+
+    def ready(self, container_id: str) -> Deferred[None]:
+        """See L{IMirrors.ready}."""
+        waiting = [mirror.wish(remote=False) for mirror, _ in self._of(container_id)]
+        return Deferred.fromCoroutine(_all(waiting)).addCallback(lambda _: None)
+
+    def running(self, container_id: str) -> None:
+        """See L{IMirrors.running}."""
+        self._running.add(container_id)
+        for mirror, _ in self._of(container_id):
+            mirror.use(container_id, True)
+
+    def collect(self, container_id: str) -> Deferred[None]:
+        """See L{IMirrors.collect}."""
+        waiting = [
+            mirror.wish(remote=True).addErrback(self._quietly)
+            for mirror, read_only in self._of(container_id)
+            if not read_only and mirror.two_way
+        ]
+        return Deferred.fromCoroutine(_all(waiting)).addCallback(lambda _: None)
+
+    def stopped(self, container_id: str) -> None:
+        """See L{IMirrors.stopped}."""
+        self._running.discard(container_id)
+        for mirror, _ in self._of(container_id):
+            mirror.use(container_id, False)
+
+    def release(self, container_id: str) -> None:
+        """See L{IMirrors.release}."""
+        self._running.discard(container_id)
+        self._early.pop(container_id, None)
+        for mirror, _ in self._of(container_id):
+            mirror.leave(container_id)
+        self._used.pop(container_id, None)
+
+    def laptop_path(self, remote_path: str) -> str | None:
+        """See L{IMirrors.laptop_path}."""
+        if not self._base or not remote_path.startswith(self._base + "/"):
+            return None
+        return laptop_path(posixpath.normpath(remote_path[len(self._base) :]))
+
+    def _report(self) -> None:
+        """Writes the list of conflicts."""
+        paths = [path for mirror in self._mirrors.values() for path in mirror.conflicts]
+        for path in paths:
+            self._log.warn(
+                "Conflict: {path} was changed here and on the remote; both versions are kept, each on its side",
+                path=path.decode("utf-8", "backslashreplace"),
+            )
+        try:
+            write_atomically(self._state / "conflicts", b"".join(path + b"\n" for path in paths))
+        except OSError as error:
+            self._log.warn("The list of conflicts cannot be written: {reason}", reason=error)
+
+
+def _place(real: bytes) -> bytes:
+    return os.fsencode(place_of(os.fsdecode(real)))
+
+
+async def _all(waiting: Sequence[Deferred[Any]]) -> list[Any]:
+    """Waits for all, even if some fail; raises what the first failed with."""
+    error: BaseException | None = None
+    results: list[Any] = []
+    for each in waiting:
+        try:
+            results.append(await each)
+        except Exception as failed:
+            error = error or failed
+    if error is not None:
+        raise error
+    return results

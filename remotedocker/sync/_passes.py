@@ -1,0 +1,262 @@
+# -*- test-case-name: tests.sync.test_mirror -*-
+"""
+One pass over a tree: look, compare, do what follows, and look again at what did not go as planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import Factory, define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from remotedocker.errors import SyncFailed
+from remotedocker.sync._agreement import Agreement
+from remotedocker.sync._flow import InThread
+from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
+from remotedocker.sync._listing import RemoteScan, changes, differences
+from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
+from remotedocker.sync._reconcile import Plan, danger, reconcile
+from remotedocker.sync._remote import Pushed, RemoteHost, Tree
+from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Scan, ancestors
+
+__all__ = ["Look", "Passes"]
+
+_ATTEMPTS = 4
+"""How often a pass looks again at what did not go as planned."""
+
+
+@define
+class Look:
+    """
+    What the laptop's side is asked for by a pass.
+
+    @ivar scan: looks at what may have changed there; the argument names paths to be looked at in any case.
+    @ivar hidden: whether a path is none of this tree's.
+    @ivar again: remembers paths to be looked at once more.
+    """
+
+    scan: Callable[[set[bytes]], Deferred[Scan]]
+    hidden: Callable[[bytes, bool], bool]
+    again: Callable[[set[bytes]], None]
+
+
+@define
+class Passes:
+    """
+    @ivar agreement: what both sides agreed on.
+    @ivar comes_back: whether what changed at a path on the remote goes to the laptop.
+    @ivar pinned: files that are mounted by themselves.
+    @ivar known: the remote was listed since we last lost sight of it.
+    """
+
+    host: RemoteHost
+    tree: Tree
+    laptop: LaptopTree
+    run: InThread
+    snapshot: SnapshotFile
+    look: Look
+    comes_back: Callable[[bytes], bool]
+    pinned: set[bytes]
+    agreement: Agreement = Factory(Agreement)
+    known: bool = False
+    _stamp: bytes = field(init=False, default=b"")
+    _told: set[tuple[bytes, str]] = field(init=False, factory=set)
+    _log = Logger()
+
+    async def converge(self, remote: bool) -> None:
+        """
+        Does one pass.
+
+        @param remote: the remote is looked at, even if it is known.
+        @raise RemoteDockerError: the trees may differ in more than conflicts.
+        """
+        failures: list[tuple[Operation, str]] = []
+        for _ in range(_ATTEMPTS):
+            plan = await self._compare(remote or not self.known)
+            if plan.idle:
+                return
+            failures = []
+            if plan.push:
+                failures += await self._push(plan.push)
+            if plan.pull:
+                await self._pull(plan.pull)
+            if not failures and not plan.pull:
+                return
+            remote = True
+        if failures:
+            operation, said = failures[0]
+            raise self.host.error("write", self.laptop.absolute(operation.path), said)
+
+    async def _compare(self, remote: bool) -> Plan:
+        agreement = self.agreement
+        looking = Deferred.fromCoroutine(self._list()) if remote else succeed(None)
+        scanning = self.look.scan({*agreement.pending, *agreement.ours})
+        try:
+            scan = await scanning
+        finally:
+            await looking
+        reason = danger(agreement.base, scan.delta, agreement.pending)
+        if reason is not None:
+            raise self.failed(f"nothing was changed or deleted on either side, because {reason}")
+        facts = await self.host.facts()
+        plan = await self.run(self._reconcile, scan, facts.coarse)
+        agreement.settle(plan)
+        return plan
+
+    def _reconcile(self, scan: Scan, coarse: bool) -> Plan:
+        agreement = self.agreement
+        return reconcile(
+            agreement.base,
+            scan.delta,
+            {path: entry for path, entry in agreement.pending.items() if path not in scan.unknown},
+            comes_back=self.comes_back,
+            ours=agreement.ours,
+            pinned=self.pinned,
+            coarse=coarse,
+        )
+
+    def failed(self, reason: str) -> SyncFailed:
+        """@return: the error for this tree."""
+        source = self.tree.source.decode("utf-8", "backslashreplace")
+        return SyncFailed(source=source, destination=self.host.remote.destination, reason=reason)
+
+    async def _list(self) -> None:
+        """Brings L{Agreement.pending} up to date."""
+        agreement, facts = self.agreement, await self.host.facts()
+        if not facts.lists:
+            self.known = True
+            return
+        if not self._stamp:
+            records, stamp = await self.host.list_tree(self.tree)
+            found: RemoteScan = await self.run(differences, records, agreement.base, facts.coarse)
+            agreement.pending.clear()
+        else:
+            records, stamp = await self.host.list_changes(self.tree, self._stamp)
+            found = await self.run(changes, records, agreement.base, facts.coarse)
+            if found.incomplete:
+                more = await self.host.list_parts(self.tree, found.incomplete)
+                added: RemoteScan = await self.run(changes, more, agreement.base, facts.coarse)
+                found.delta.update(added.delta)
+                found.listed |= added.listed
+                found.unknown |= added.unknown
+        self._stamp, self.known = stamp, True
+        self._take(found)
+
+    def _take(self, found: RemoteScan) -> None:
+        pending = self.agreement.pending
+        for path in found.listed:
+            pending.pop(path, None)
+        for path, entry in found.delta.items():
+            if path.rpartition(b"/")[2].startswith(TEMPORARY_PREFIX):
+                continue
+            if entry is None and any(above in found.unknown for above in ancestors(path)):
+                continue
+            if path and self.look.hidden(path, entry is not None and entry.is_directory):
+                continue
+            pending[path] = entry
+
+    def forget_remote(self, entirely: bool = False) -> None:
+        """
+        The remote must be looked at before anything is assumed of it.
+
+        @param entirely: not even that its clock and its change times can be relied on.
+        """
+        self.known = False
+        if entirely:
+            self._stamp = b""
+
+    async def _push(self, operations: Sequence[Operation]) -> list[tuple[Operation, str]]:
+        """@return: what failed, and how."""
+        agreement = self.agreement
+        writing = agreement.writing(operations)
+        if writing:
+            agreement.ours |= writing
+            self.snapshot.writing(agreement.ours)
+        facts = await self.host.facts()
+        try:
+            pushed = await self.host.push(self.tree, operations, guarded=self.comes_back(b""))
+        except BaseException:
+            self.known = False
+            raise
+        self._record(pushed, facts.coarse)
+        return pushed.failed
+
+    def _record(self, pushed: Pushed, coarse: bool) -> None:
+        agreement = self.agreement
+        unstable = set()
+        for operation, sent in pushed.done:
+            agreement.pushed(operation, sent, coarse)
+            if sent is not None and sent.mtime < 0:
+                unstable.add(operation.path)
+        for operation, reason in pushed.skipped:
+            agreement.ours.discard(operation.path)
+            unstable.add(operation.path)
+            self._tell(operation.path, reason)
+        if pushed.failed:
+            self.known = False
+            self._stamp = b""
+            for operation, said in pushed.failed:
+                unstable.add(operation.path)
+                if said == "it is not what it was":
+                    agreement.ours.discard(operation.path)
+        if unstable:
+            self.look.again(unstable)
+
+    def _tell(self, path: bytes, reason: str) -> None:
+        """Warns of a path, once for each reason."""
+        if (path, reason) in self._told:
+            return
+        self._told.add((path, reason))
+        whole = self.laptop.absolute(path).decode("utf-8", "backslashreplace")
+        self._log.warn("{path} is not synced: {reason}", path=whole, reason=reason)
+
+    async def _pull(self, operations: Sequence[Operation]) -> None:
+        """Brings changes to the laptop; what fails stays pending."""
+        early, files, late = _stages(operations)
+        await self._pulled(await self.run(self.laptop.apply, early))
+        if files:
+            receiver = FileReceiver(self.laptop, {each.path: each for each in files})
+            try:
+                await self.host.fetch(self.tree, [each.path for each in files], receiver)
+            finally:
+                await self._pulled(await self.run(receiver.finish))
+        await self._pulled(await self.run(self.laptop.apply, late))
+
+    async def _pulled(self, pulled: Pulled) -> None:
+        for operation, local, remote in pulled.done:
+            self.agreement.pulled(operation, local, remote)
+        if pulled.failed:
+            self.look.again({operation.path for operation, _ in pulled.failed})
+            for operation, reason in pulled.failed:
+                self._tell(operation.path, f"it could not be brought back: {reason}")
+
+
+def _stages(
+    operations: Sequence[Operation],
+) -> tuple[list[Operation], list[WriteFile], list[Operation]]:
+    """
+    @return: what comes before the files, the files, and what comes after: removals, unless they make room, and
+        permissions that might be in the way.
+    """
+    made = {each.path: each for each in operations if not isinstance(each, Delete)}
+    early: list[Operation] = []
+    files: list[WriteFile] = []
+    late: list[Operation] = []
+    for operation in operations:
+        if isinstance(operation, WriteFile):
+            files.append(operation)
+        elif (
+            isinstance(operation, SetMode)
+            or isinstance(operation, Delete)
+            and not any(each in made for each in (operation.path, *ancestors(operation.path)) if each)
+        ):
+            late.append(operation)
+        else:
+            early.append(operation)
+            if isinstance(operation, MakeDirectory) and operation.entry.permissions & 0o700 != 0o700:
+                opened = operation.entry._replace(mode=operation.entry.mode & ~0o6000 | 0o700)
+                late.append(SetMode(operation.path, operation.entry, opened))
+    return early, files, late

@@ -1,0 +1,361 @@
+# -*- test-case-name: tests.sync.test_reconcile -*-
+"""
+The three-way comparison: what each side changed since both agreed, to what must be done on each.
+
+A change on one side goes to the other. Of changes on both sides, equal ones are an agreement, a deletion
+yields to a modification, and two different contents are a conflict: neither is touched. No input or output
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from enum import Enum
+
+from attrs import Factory, define, frozen
+
+from remotedocker.sync._operations import (
+    Delete,
+    HardLink,
+    MakeDirectory,
+    MakeSymlink,
+    Operation,
+    Rename,
+    SetMode,
+    WriteFile,
+)
+from remotedocker.sync._renames import find_renames
+from remotedocker.sync._tree import Agreed, Base, Delta, Entry, ancestors, same, same_content
+
+__all__ = ["Conflict", "Plan", "danger", "reconcile"]
+
+
+@frozen
+class Conflict:
+    """Both sides changed one path, differently."""
+
+    path: bytes
+    local: Entry | None
+    remote: Entry | None
+
+
+@define
+class Plan:
+    """
+    What is to be done.
+
+    @ivar push: changes to the remote, in order.
+    @ivar pull: changes to the laptop, in order.
+    @ivar agreed: paths at which nothing needs to be done, and what both sides have there.
+    @ivar conflicts: by path.
+    """
+
+    push: list[Operation] = Factory(list)
+    pull: list[Operation] = Factory(list)
+    agreed: dict[bytes, Agreed | None] = Factory(dict)
+    conflicts: dict[bytes, Conflict] = Factory(dict)
+
+    @property
+    def idle(self) -> bool:
+        """Whether neither side needs a change."""
+        return not self.push and not self.pull
+
+
+class _Verdict(Enum):
+    PUSH = "the laptop's version goes to the remote"
+    PULL = "the remote's version goes to the laptop"
+    AGREE = "both have the same"
+    CONFLICT = "both changed"
+    LEAVE = "nothing is to be done"
+
+
+def danger(base: Base, local: Delta, remote: Delta) -> str | None:
+    """
+    The rule that nothing is deleted because a whole tree went away.
+
+    @return: why this tree must not be touched now, or None.
+    """
+    root = base.get(b"")
+    for where, delta in (("on the laptop", local), ("on the remote", remote)):
+        if b"" in delta:
+            now = delta[b""]
+            if now is None:
+                return f"it is no longer there {where}"
+            if root is not None and (now.is_directory != root.local.is_directory or now.is_symlink):
+                return f"it changed its type {where}"
+        inside = len(base) - 1
+        if inside < 2:
+            continue
+        if len(delta) < inside:
+            continue
+        gone = sum(1 for path, entry in delta.items() if entry is None and path in base)
+        kept = any(entry is not None and path for path, entry in delta.items())
+        if gone >= inside and not kept:
+            return f"all that was in it ({inside} names) is gone {where}; put something back to go on"
+    return None
+
+
+def reconcile(
+    base: Base,
+    local: Delta,
+    remote: Delta,
+    *,
+    comes_back: Callable[[bytes], bool] = lambda path: True,
+    ours: Collection[bytes] = (),
+    pinned: Collection[bytes] = (),
+    coarse: bool = False,
+) -> Plan:
+    """
+    @param base: the last agreement.
+    @param local: what the laptop has where that differs.
+    @param remote: what the remote has where that differs.
+    @param comes_back: whether changes at a path may be brought to the laptop; elsewhere the laptop's count
+        alone.
+    @param ours: paths that we were writing on the remote when we were interrupted: what is there now is
+        nobody's work.
+    @param pinned: files that are mounted by themselves, so that their inodes must stay.
+    @param coarse: the remote keeps no times finer than a second.
+    """
+    renames, moved_base, left = find_renames(base, local, remote)
+    return _Reconciler(moved_base, left, remote, comes_back, ours, pinned, coarse).plan(renames)
+
+
+class _Reconciler:
+    def __init__(
+        self,
+        base: Base,
+        local: Delta,
+        remote: Delta,
+        comes_back: Callable[[bytes], bool],
+        ours: Collection[bytes],
+        pinned: Collection[bytes],
+        coarse: bool,
+    ) -> None:
+        self.base = base
+        self.local = local
+        self.remote = remote
+        self.comes_back = comes_back
+        self.ours = ours
+        self.pinned = pinned
+        self.coarse = coarse
+        self.verdicts: dict[bytes, _Verdict] = {}
+
+    def local_at(self, path: bytes) -> Entry | None:
+        """What the laptop has at C{path}."""
+        if path in self.local:
+            return self.local[path]
+        agreed = self.base.get(path)
+        return agreed.local if agreed is not None else None
+
+    def remote_at(self, path: bytes) -> Entry | None:
+        """What the remote has at C{path}."""
+        if path in self.remote:
+            return self.remote[path]
+        agreed = self.base.get(path)
+        return agreed.remote if agreed is not None else None
+
+    def plan(self, renames: list[Rename]) -> Plan:
+        """@return: the plan, C{renames} in their places."""
+        for path in (*self.local, *self.remote):
+            if path not in self.verdicts:
+                self.verdicts[path] = self.verdict(path)
+        self.keep_parents()
+        plan = Plan()
+        self.block_conflicts(plan)
+        pushed = {path for path, verdict in self.verdicts.items() if verdict is _Verdict.PUSH}
+        pulled = {path for path, verdict in self.verdicts.items() if verdict is _Verdict.PULL}
+        for path, verdict in self.verdicts.items():
+            if verdict is _Verdict.AGREE:
+                local, remote = self.local_at(path), self.remote_at(path)
+                plan.agreed[path] = Agreed(local, remote) if local and remote else None
+        plan.push = _order(self.push_operations(pushed, plan), renames)
+        plan.pull = _order(self.pull_operations(pulled, plan), [])
+        return plan
+
+    def verdict(self, path: bytes) -> _Verdict:
+        """The decision about one path, by itself."""
+        here, there = path in self.local, path in self.remote
+        local, remote = self.local_at(path), self.remote_at(path)
+        agreed = self.base.get(path)
+        if same(local, remote, coarse=self.coarse):
+            return _Verdict.AGREE
+        if path in self.ours:
+            return _Verdict.PUSH if local is not None else _Verdict.LEAVE
+        if not self.comes_back(path):
+            if here or (there and remote is None and local is not None):
+                return _Verdict.PUSH
+            return _Verdict.LEAVE
+        if here != there:
+            return _Verdict.PUSH if here else _Verdict.PULL
+        if local is None or remote is None:
+            survivor = remote if local is None else local
+            if survivor is not None and survivor.is_directory and agreed is not None:
+                return _Verdict.PUSH if local is None else _Verdict.PULL
+            return _Verdict.PULL if local is None else _Verdict.PUSH
+        if same_content(local, remote, coarse=self.coarse):
+            return _Verdict.PUSH
+        if agreed is not None and same_content(remote, agreed.remote, coarse=self.coarse):
+            return _Verdict.PUSH
+        if agreed is not None and same_content(local, agreed.local):
+            return _Verdict.PULL
+        return _Verdict.CONFLICT
+
+    def keep_parents(self) -> None:
+        """What goes to a side finds its directories there, even if they were deleted or replaced on it."""
+        for path, verdict in list(self.verdicts.items()):
+            if verdict is _Verdict.PULL and self.remote_at(path) is not None:
+                self._keep(path, _Verdict.PULL, self.local_at, self.remote_at)
+            elif verdict is _Verdict.PUSH and self.local_at(path) is not None:
+                self._keep(path, _Verdict.PUSH, self.remote_at, self.local_at)
+
+    def _keep(
+        self,
+        path: bytes,
+        direction: _Verdict,
+        destination: Callable[[bytes], Entry | None],
+        origin: Callable[[bytes], Entry | None],
+    ) -> None:
+        for above in ancestors(path):
+            planned = self.verdicts.get(above)
+            source, found = origin(above), destination(above)
+            if source is None or not source.is_directory:
+                self.verdicts[above] = _Verdict.CONFLICT
+                return
+            if planned is direction:
+                return
+            if found is None:
+                self.verdicts[above] = direction
+                continue
+            if not found.is_directory:
+                self.verdicts[above] = _Verdict.CONFLICT
+            return
+
+    def block_conflicts(self, plan: Plan) -> None:
+        """Leaves alone what is below a conflict."""
+        for path, verdict in self.verdicts.items():
+            if verdict is _Verdict.CONFLICT:
+                plan.conflicts[path] = Conflict(path, self.local_at(path), self.remote_at(path))
+        if not plan.conflicts:
+            return
+        for path in self.verdicts:
+            for above in ancestors(path):
+                conflict = plan.conflicts.get(above)
+                if conflict is not None and not _both_directories(conflict):
+                    self.verdicts[path] = _Verdict.LEAVE
+                    plan.conflicts.pop(path, None)
+                    break
+
+    def push_operations(self, paths: set[bytes], plan: Plan) -> list[Operation]:
+        """The changes to the remote, unordered but for hard links after what they link to."""
+        links = self._hard_links(paths)
+        operations: list[Operation] = []
+        for path in sorted(paths):
+            local, remote = self.local_at(path), self.remote_at(path)
+            if local is None:
+                operations.append(Delete(path, remote)) if remote else plan.agreed.update({path: None})
+            elif local.is_file and path in links:
+                operations.append(HardLink(path, links[path], local))
+            elif local.is_file:
+                operations += self._push_file(path, local, remote)
+            else:
+                operations += _other(path, local, remote, plan)
+        return operations
+
+    def _push_file(self, path: bytes, local: Entry, remote: Entry | None) -> list[Operation]:
+        agreed = self.base.get(path)
+        if remote is not None and remote.is_file:
+            before = agreed.local if agreed is not None else None
+            unchanged = before is not None and before.inode == local.inode and same_content(before, local)
+            if path not in self.ours:
+                if same_content(local, remote, coarse=self.coarse) and (unchanged or path in self.remote):
+                    return [SetMode(path, local, remote)]
+            in_place = path in self.pinned or (before is not None and before.inode == local.inode)
+            return [WriteFile(path, local, in_place, remote)]
+        if remote is not None and remote.is_directory:
+            return [Delete(path, remote), WriteFile(path, local, False)]
+        return [WriteFile(path, local, False, remote)]
+
+    def _hard_links(self, paths: set[bytes]) -> dict[bytes, bytes]:
+        """@return: for each new name of a file that has another name in the tree: that other name."""
+        wanted: dict[int, bytes] = {}
+        result: dict[bytes, bytes] = {}
+        several = sorted(
+            path for path in paths if (entry := self.local_at(path)) and entry.is_file and entry.links > 1
+        )
+        if not several:
+            return result
+        inodes = {entry.inode for path in several if (entry := self.local_at(path)) and entry.inode}
+        for path, agreed in self.base.items():
+            if agreed.local.inode in inodes and path not in paths and self.local_at(path) is not None:
+                if path not in self.remote:
+                    wanted[agreed.local.inode] = path
+        for path in several:
+            entry = self.local_at(path)
+            if entry is None or not entry.inode:
+                continue
+            first = wanted.setdefault(entry.inode, path)
+            before = self.base.get(path)
+            if first != path and (before is None or before.local.inode != entry.inode):
+                result[path] = first
+        return result
+
+    def pull_operations(self, paths: set[bytes], plan: Plan) -> list[Operation]:
+        """The changes to the laptop, unordered."""
+        operations: list[Operation] = []
+        for path in sorted(paths):
+            local, remote = self.local_at(path), self.remote_at(path)
+            if remote is None:
+                operations.append(Delete(path, local)) if local else plan.agreed.update({path: None})
+            elif remote.is_file and local is not None and same_content(local, remote, coarse=self.coarse):
+                operations.append(SetMode(path, remote, local))
+            elif remote.is_file:
+                if local is not None and local.is_directory:
+                    operations.append(Delete(path, local))
+                    local = None
+                operations.append(WriteFile(path, remote, False, local))
+            else:
+                operations += _other(path, remote, local, plan)
+        return operations
+
+
+def _other(path: bytes, wanted: Entry, found: Entry | None, plan: Plan) -> list[Operation]:
+    """What makes a directory or a symbolic link of what is C{found}."""
+    if wanted.is_directory:
+        if found is None:
+            return [MakeDirectory(path, wanted)]
+        if found.is_directory:
+            return [SetMode(path, wanted, found)]
+        return [Delete(path, found), MakeDirectory(path, wanted)]
+    if found is not None and found.is_directory:
+        return [Delete(path, found), MakeSymlink(path, wanted)]
+    return [MakeSymlink(path, wanted, found)]
+
+
+def _both_directories(conflict: Conflict) -> bool:
+    local, remote = conflict.local, conflict.remote
+    return local is not None and remote is not None and local.is_directory and remote.is_directory
+
+
+def _order(operations: list[Operation], renames: list[Rename]) -> list[Operation]:
+    """
+    Puts changes into an order in which each can be done: directories and renames from the root down (what
+    stands in a directory's way goes first), then removals from the leaves up, then contents.
+    """
+    made = {each.path for each in operations if isinstance(each, MakeDirectory)}
+    down: list[tuple[bytes, int, Operation]] = []
+    up: list[Operation] = []
+    contents: list[Operation] = []
+    for operation in operations:
+        if isinstance(operation, MakeDirectory):
+            down.append((operation.path, 1, operation))
+        elif isinstance(operation, Delete) and operation.path in made:
+            down.append((operation.path, 0, operation))
+        elif isinstance(operation, Delete):
+            up.append(operation)
+        else:
+            contents.append(operation)
+    # Renames were found in this very order, and each speaks of the names as they are after those before it.
+    down += [(rename.path, 2, rename) for rename in renames]
+    down.sort(key=lambda each: (each[0], each[1]))
+    up.sort(key=lambda each: each.path, reverse=True)
+    return [*(each[2] for each in down), *up, *contents]

@@ -1,0 +1,459 @@
+# -*- test-case-name: tests.sync.test_remote -*-
+"""
+The remote's side of all mirrors: one shell that stays, tar streams for bulk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import Factory, define, frozen
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import Factory as ProtocolFactory
+from twisted.logger import Logger
+
+from remotedocker.errors import RemoteDiskFull, RemoteDockerError, RemoteFileError, RemotePermissionDenied
+from remotedocker.interfaces import IRemote
+from remotedocker.sync._flow import InThread, pump
+from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
+from remotedocker.sync._operations import Operation, WriteFile
+from remotedocker.sync._script import ScriptBuilder
+from remotedocker.sync._shell import CommandStream, Shell, StreamLost
+from remotedocker.sync._shellwords import quote
+from remotedocker.sync._tar import END, Member, TarReader, TarSink, write_members
+from remotedocker.sync._tree import Entry
+
+__all__ = ["Facts", "Pushed", "RemoteHost", "Tree"]
+
+_FAILED = re.compile(rb"\nF(\d+) ")
+_SLACK = 0.1
+"""Seconds by which a file's change time may lag behind the clock (the kernel's tick)."""
+
+_INLINE_BYTES = 64 * 1024
+_INLINE_OPERATIONS = 48
+
+_SETUP = rb"""
+cd && mkdir -p -- %(root)s && cd -P -- %(root)s && {
+rm -rf .stage-%(agent)s && mkdir -p %(agent)s .stage-%(agent)s && cd -P .stage-%(agent)s &&
+printf '\n=stage %%s\0' "$PWD" && cd -P ../%(agent)s && printf '\n=base %%s\0' "$PWD"
+}
+printf '\n=user %%s\0' "$(id -u)"
+printf '\n=find %%s\0' "$(find . -maxdepth 0 -readable -newerct @0 -printf x 2>/dev/null)"
+printf '\n=stat %%s\0' "$(stat -c %%.9Y . 2>/dev/null)"
+printf '\n=tar %%s\0' "$(tar --version 2>/dev/null)"
+printf '\n=touch %%s\0' "$(touch -c -d @1.5 -- ./none 2>&1)"
+"""
+
+
+@frozen
+class Facts:
+    """
+    What the remote is like.
+
+    @ivar base: absolute path of the directory that all mirrors are in, without symbolic links.
+    @ivar stage: a directory on the same file system for what is on its way.
+    @ivar superuser: the SSH user is root.
+    @ivar coarse: its tools know whole seconds only.
+    @ivar lists: its C{find} can tell what we need.
+    @ivar guards: its C{stat} can.
+    @ivar gnu_tar: its C{tar} is GNU's.
+    """
+
+    base: bytes
+    stage: bytes
+    superuser: bool
+    coarse: bool
+    lists: bool
+    guards: bool
+    gnu_tar: bool
+
+
+@frozen
+class Tree:
+    """
+    What one tree is, for the remote.
+
+    @ivar place: its path below L{Facts.base}, with a slash in front.
+    @ivar source: its absolute path on the laptop.
+    """
+
+    place: bytes
+    source: bytes
+
+
+@define
+class Pushed:
+    """
+    How a push went.
+
+    @ivar done: the operations that were done, in order, each with what the remote has there now.
+    @ivar failed: those that were not, each with what the remote said.
+    @ivar skipped: files that could not be read here, each with the reason.
+    """
+
+    done: list[tuple[Operation, Entry | None]] = Factory(list)
+    failed: list[tuple[Operation, str]] = Factory(list)
+    skipped: list[tuple[Operation, str]] = Factory(list)
+
+
+class RemoteHost:
+    """
+    @param root: C{--sync-root}.
+    @param agent: the agent's id.
+    """
+
+    _log = Logger()
+
+    def __init__(self, remote: IRemote, root: str, agent: str, run: InThread) -> None:
+        self.remote = remote
+        self._root = root.encode("utf-8", "surrogateescape")
+        self._agent = agent.encode("ascii")
+        self._run = run
+        self._shell: Shell | None = None
+        self._facts: Facts | None = None
+        self._opening = DeferredLock()
+        self._serial = 0
+
+    async def facts(self) -> Facts:
+        """@return: what the remote is like, once a shell stands there."""
+        await self._session()
+        assert self._facts is not None
+        return self._facts
+
+    async def _session(self) -> Shell:
+        await self._opening.acquire()
+        try:
+            if self._shell is not None and self._shell.alive and self._facts is not None:
+                return self._shell
+            factory = ProtocolFactory.forProtocol(Shell)
+            shell = await self.remote.command_endpoint("exec sh").connect(factory)
+            assert isinstance(shell, Shell)
+            self._facts = await self._ask_facts(shell)
+            self._shell = shell
+            return shell
+        finally:
+            self._opening.release()
+
+    async def _ask_facts(self, shell: Shell) -> Facts:
+        setup = _SETUP % {b"root": quote(self._root), b"agent": self._agent}
+        output = await shell.request(setup)
+        known = {
+            key: value
+            for key, _, value in (each.partition(b" ") for each in re.findall(rb"\n=([^\0]*)\0", output))
+        }
+        if b"base" not in known:
+            said = output.split(b"\n=")[0].decode("utf-8", "replace").strip()
+            raise self.error("make directory", self._root, said or "its shell does not do what we ask")
+        return Facts(
+            known[b"base"],
+            known[b"stage"],
+            known.get(b"user") == b"0",
+            bool(known.get(b"touch")),
+            known.get(b"find") == b"x",
+            b"." in known.get(b"stat", b""),
+            b"GNU" in known.get(b"tar", b""),
+        )
+
+    def error(self, operation: str, path: bytes, said: str) -> RemoteDockerError:
+        """@return: the error that fits what the remote said."""
+        kind = RemoteFileError
+        if "No space left" in said or "Disk quota exceeded" in said:
+            kind = RemoteDiskFull
+        elif "ermission denied" in said or "not permitted" in said:
+            kind = RemotePermissionDenied
+        where = path.decode("utf-8", "backslashreplace")
+        return kind(operation=operation, path=where, destination=self.remote.destination, reason=said)
+
+    async def ask(self, script: bytes) -> bytes:
+        """@return: what C{script} printed in the shell that stays."""
+        shell = await self._session()
+        return await shell.request(script)
+
+    def close(self) -> None:
+        """Ends the shell."""
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
+
+    async def make_places(self, places: Sequence[tuple[bytes, bool]]) -> list[str]:
+        """
+        Makes where trees will be: directories, or empty files (C{True}).
+
+        @return: for each, what went wrong, or C{""}.
+        """
+        facts = await self.facts()
+        builder = ScriptBuilder(facts.base, b"", facts.stage, b"")
+        lines = [builder.prelude()]
+        for index, (place, is_file) in enumerate(places):
+            directory, _, name = place.rpartition(b"/")
+            if not is_file:
+                lines.append(
+                    b'mkdir -p -- "$R"%(p)s && c %(p)s || f %(i)d' % {b"p": quote(place), b"i": index}
+                )
+                continue
+            lines.append(
+                b'mkdir -p -- "$R"%(d)s && c %(d)s && [ ! -L %(n)s ] &&'
+                b" { rmdir -- %(n)s 2>/dev/null; [ -f %(n)s ] || : > %(n)s; } || f %(i)d"
+                % {b"d": quote(directory), b"n": quote(b"./" + name), b"i": index}
+            )
+        failures = dict(_failures(await self.ask(b"\n".join(lines))))
+        return [failures.get(index, "") for index in range(len(places))]
+
+    async def existing(self, paths: Sequence[bytes]) -> list[bool]:
+        """@return: for each absolute path, whether the remote itself has something there."""
+        lines = [b"[ -e %s ] && printf '\\nF%d '" % (quote(path), index) for index, path in enumerate(paths)]
+        found = dict(_failures(await self.ask(b"\n".join(lines))))
+        return [index in found for index in range(len(paths))]
+
+    async def list_tree(self, tree: Tree) -> tuple[list[Listed], bytes]:
+        """@return: all that the remote has of C{tree}, and the remote's time just before."""
+        facts = await self.facts()
+        return await self._listing(list_command(facts.base + tree.place))
+
+    async def list_parts(self, tree: Tree, paths: Iterable[bytes]) -> list[Listed]:
+        """@return: all that the remote has at and below C{paths}."""
+        facts = await self.facts()
+        records, _ = await self._listing(list_command(facts.base + tree.place, paths))
+        return records
+
+    async def list_changes(self, tree: Tree, since: bytes) -> tuple[list[Listed], bytes]:
+        """@return: what changed since then, and the remote's time just before."""
+        facts = await self.facts()
+        return await self._listing(changes_command(facts.base + tree.place, since))
+
+    async def _listing(self, command: bytes) -> tuple[list[Listed], bytes]:
+        output = await self.ask(b"date +%s.%N\n" + command)
+        stamp, _, rest = output.partition(b"\n")
+        return await self._run(parse_listing, rest), b"%.9f" % max(0.0, float(stamp) - _SLACK)
+
+    async def push(self, tree: Tree, operations: Sequence[Operation], *, guarded: bool) -> Pushed:
+        """
+        Does C{operations} on the remote: by the shell that stays while they are few and small, else by a tar
+        stream.
+
+        @param guarded: what is overwritten or removed is compared with what it should be first.
+        """
+        facts = await self.facts()
+        writes = [each for each in operations if isinstance(each, WriteFile)]
+        small = (
+            len(operations) <= _INLINE_OPERATIONS and sum(each.entry.size for each in writes) <= _INLINE_BYTES
+        )
+        builder = ScriptBuilder(
+            facts.base,
+            tree.place,
+            facts.stage,
+            tree.source,
+            guarded=guarded and facts.guards,
+            coarse=facts.coarse,
+            superuser=facts.superuser,
+        )
+        pushed = Pushed()
+        sent: dict[int, Entry] = {}
+        skipped: dict[int, str] = {}
+        if small:
+            contents = await self._run(_read_small, tree, writes)
+            inline: dict[bytes, bytes] = {}
+            for write, entry, content, reason in contents:
+                if entry is None:
+                    skipped[id(write)] = reason
+                else:
+                    sent[id(write)] = entry
+                    inline[write.path] = content
+            builder.inline = inline
+            builder.add([each for each in operations if id(each) not in skipped])
+            output = await self.ask(builder.prelude() + builder.script() + b"cd /")
+        else:
+            output = await self._stream(facts, builder, operations, sent, skipped)
+        self._report(builder, operations, output, sent, skipped, pushed)
+        return pushed
+
+    def _report(
+        self,
+        builder: ScriptBuilder,
+        operations: Sequence[Operation],
+        output: bytes,
+        sent: dict[int, Entry],
+        skipped: dict[int, str],
+        pushed: Pushed,
+    ) -> None:
+        said: dict[int, str] = {}
+        for index, message in _failures(output):
+            for operation in builder.steps[index].operations:
+                said[id(operation)] = message or "it is not what it was"
+        for operation in operations:
+            key = id(operation)
+            if key in skipped:
+                pushed.skipped.append((operation, skipped[key]))
+            elif key in said:
+                pushed.failed.append((operation, said[key]))
+            else:
+                pushed.done.append((operation, sent.get(key)))
+
+    async def _stream(
+        self,
+        facts: Facts,
+        builder: ScriptBuilder,
+        operations: Sequence[Operation],
+        sent: dict[int, Entry],
+        skipped: dict[int, str],
+    ) -> bytes:
+        self._serial += 1
+        builder.stage = facts.stage + b"/b%d" % self._serial
+        builder.add(operations)
+        where = quote(builder.stage).decode("utf-8", "surrogateescape")
+        command = (
+            f"umask 077; mkdir {where} && cd {where} && tar -xpf - 2>&1 && sh ./s 2>&1;"
+            f" e=$?; cd /; rm -rf {where}; printf '\\nE%d ' $e"
+        )
+        output: list[bytes] = []
+        stream = await self._command(f"exec sh -c {_quoted(command)}", output.append)
+        chunks = _archive(builder, sent, skipped)
+        try:
+            await pump(chunks, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
+            stream.finish()
+        except StreamLost:
+            self._log.debug("The remote stopped reading a stream: {output}", output=b"".join(output)[-400:])
+        try:
+            await stream.ended
+        except ProcessTerminated as ended:
+            raise StreamLost(str(ended)) from ended
+        text = b"".join(output)
+        head, found, status = text.rpartition(b"\nE")
+        if not found:
+            raise StreamLost("the stream of files was cut off")
+        if status.strip() != b"0" and not _FAILED.search(head):
+            raise self.error("write below", builder.place, head.decode("utf-8", "replace").strip()[-300:])
+        return head
+
+    async def _command(self, command: str, receive: Callable[[bytes], None]) -> CommandStream:
+        factory = ProtocolFactory.forProtocol(lambda: CommandStream(receive))
+        stream = await self.remote.command_endpoint(command).connect(factory)
+        assert isinstance(stream, CommandStream)
+        return stream
+
+    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+        """
+        Reads files of the remote; C{sink} is called in a thread.
+
+        What C{sink} was not told of could not be read.
+        """
+        facts = await self.facts()
+        directory, names = facts.base + tree.place, [b"./" + path for path in paths]
+        if names == [b"./"]:
+            directory, _, name = directory.rpartition(b"/")
+            names = [b"./" + name]
+        options = "--hard-dereference --format=posix --pax-option=delete=atime,delete=ctime"
+        if not facts.gnu_tar:
+            options = ""
+        where = quote(directory).decode("utf-8", "surrogateescape")
+        command = f"cd -P -- {where} && exec tar -c --no-recursion {options} --null -T - -f - 2>/dev/null"
+        receiver = _Receiver(TarReader(sink), self._run)
+        stream = await self._command(f"exec sh -c {_quoted(command)}", receiver.take)
+        receiver.transport = stream.transport
+        stream.ended.addErrback(lambda failure: failure.trap(ProcessTerminated) and None)
+        listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
+        await pump(listed, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
+        stream.finish()
+        await stream.ended
+        await receiver.drained()
+
+
+class _Receiver:
+    """Hands what comes to a reader in a thread, and holds the sender back while that is behind."""
+
+    _LIMIT = 4 * 1024 * 1024
+
+    def __init__(self, reader: TarReader, run: InThread) -> None:
+        self.transport: object | None = None
+        self._reader = reader
+        self._run = run
+        self._queue: list[bytes] = []
+        self._size = 0
+        self._busy: Deferred[None] | None = None
+        self._paused = False
+
+    def take(self, data: bytes) -> None:
+        """The next bytes from the remote."""
+        self._queue.append(data)
+        self._size += len(data)
+        if self._size > self._LIMIT and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+        if self._busy is None:
+            self._busy = Deferred.fromCoroutine(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                queue, self._queue, self._size = self._queue, [], 0
+                await self._run(self._reader.feed, b"".join(queue))
+                if self._paused and self.transport is not None:
+                    self._paused = False
+                    self.transport.resumeProducing()  # type: ignore[attr-defined]
+        finally:
+            self._busy = None
+
+    async def drained(self) -> None:
+        """Returns when all was handed over; raises what the reader raised."""
+        if self._busy is not None:
+            await self._busy
+
+
+def _quoted(command: str) -> str:
+    return "'" + command.replace("'", "'\\''") + "'"
+
+
+def _failures(output: bytes) -> Iterator[tuple[int, str]]:
+    position = 0
+    for found in _FAILED.finditer(output):
+        yield int(found.group(1)), output[position : found.start()].decode("utf-8", "replace").strip()
+        position = found.end()
+
+
+def _read_small(tree: Tree, writes: Sequence[WriteFile]) -> list[tuple[WriteFile, Entry | None, bytes, str]]:
+    """Reads files that are small, each in one go."""
+    result: list[tuple[WriteFile, Entry | None, bytes, str]] = []
+    for write in writes:
+        source = tree.source + b"/" + write.path if write.path else tree.source
+        pieces: list[bytes] = []
+        entries: list[tuple[Entry | None, str]] = []
+        member = Member(b"x", write.entry, source)
+        for piece in write_members([member], lambda _, entry, reason: entries.append((entry, reason))):
+            pieces.append(piece)
+        entry, reason = entries[0]
+        archive = b"".join(pieces)
+        content = b""
+        if entry is not None:
+            start = len(archive) - entry.size - (-entry.size % 512)
+            content = archive[start : start + entry.size]
+        result.append((write, entry, content, reason))
+    return result
+
+
+def _archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, str]) -> Iterator[bytes]:
+    """Yields the stage as a tar stream, the script last, when it is known which files could be read."""
+    missing: set[bytes] = set()
+
+    def note(member: Member, entry: Entry | None, reason: str) -> None:
+        operation = builder.staged[member.name]
+        if entry is None:
+            missing.add(member.name)
+            skipped[id(operation)] = reason
+        elif isinstance(operation, WriteFile):
+            sent[id(operation)] = entry
+
+    def present() -> Iterator[Member]:
+        for member in builder.members:
+            if member.link is not None and member.link in missing:
+                note(member, None, "the file that it is a hard link of could not be read")
+            else:
+                yield member
+
+    yield from write_members(present(), note)
+    start = b"exec 2>&1; LC_ALL=C; export LC_ALL; umask 077; unset CDPATH\n"
+    script = start + builder.prelude() + builder.script(skipped.keys()) + b"exit 0\n"
+    member = Member(b"s", Entry(0o100600), content=script)
+    yield from write_members([member], lambda *_: None)
+    yield END

@@ -1,0 +1,264 @@
+# -*- test-case-name: tests.sync.test_scan -*-
+"""
+A look at a tree on the laptop: what differs from the last agreement.
+
+Runs in a thread. One C{lstat} for each name and nothing more: names that are as they were make no garbage.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from attrs import define, field
+
+from remotedocker.sync._ignore import IgnoreRules
+from remotedocker.sync._tree import (
+    TEMPORARY_PREFIX,
+    Base,
+    Entry,
+    Problem,
+    Scan,
+    ancestors,
+    entry_of,
+    parent_of,
+    under,
+)
+
+__all__ = ["Scanner", "ScanLimit"]
+
+_KINDS = {
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+_COUNT_AT_MOST = 10
+"""A tree is counted to its end, but not beyond so many times its limit."""
+
+
+class ScanLimit(Exception):
+    """The tree has more than it may have; carries how many names and bytes it has."""
+
+    def __init__(self, files: int, size: int) -> None:
+        super().__init__(files, size)
+        self.files = files
+        self.size = size
+
+
+def _nothing(_path: bytes) -> None:
+    return None
+
+
+@define
+class Scanner:
+    """
+    Looks at one tree.
+
+    @ivar root: absolute path of a directory or a file.
+    @ivar rules: what is left alone.
+    @ivar entering: called with each directory's absolute path before it is read (to begin watching it).
+    @ivar excluded: relative paths that belong to other trees.
+    @ivar max_files: more names than this raise L{ScanLimit}.
+    @ivar max_size: likewise, bytes.
+    """
+
+    root: bytes
+    rules: IgnoreRules
+    entering: Callable[[bytes], None] = _nothing
+    excluded: frozenset[bytes] = frozenset()
+    max_files: int = 1 << 62
+    max_size: int = 1 << 62
+    _seen: set[bytes] = field(init=False, factory=set)
+    _count: int = field(init=False, default=0)
+
+    def whole(self, base: Base) -> Scan:
+        """
+        @return: everything that differs from C{base}.
+        @raise ScanLimit: see C{max_files} and C{max_size}.
+        """
+        scan = Scan()
+        self._seen = set()
+        self._count = 0
+        self._visit(b"", base, scan)
+        if self._over(scan, 1):
+            raise ScanLimit(self._count, scan.size)
+        if len(self._seen) != len(base) or scan.delta:
+            for path in base.keys() - self._seen:
+                if not self._unknown(path, scan):
+                    scan.delta[path] = None
+        scan.files = len(self._seen)
+        self._seen = set()
+        return scan
+
+    def parts(self, paths: Iterable[bytes], base: Base) -> Scan:
+        """
+        Looks only at some paths: at a directory's own entry, and, where it is new, at all that is in it.
+
+        @return: the differences at C{paths} and, for a directory that is gone, below it.
+        """
+        scan = Scan()
+        self._seen = set()
+        gone: list[bytes] = []
+        for path in sorted(paths):
+            if path in self._seen or self._outside(path, base, scan):
+                continue
+            self._visit(path, base, scan, shallow=True)
+            if path in scan.delta and scan.delta[path] is None and path in base:
+                if base[path].local.is_directory:
+                    gone.append(path)
+        for path, entry in list(scan.delta.items()):
+            if (
+                entry is not None
+                and not entry.is_directory
+                and path in base
+                and base[path].local.is_directory
+            ):
+                gone.append(path)
+        if gone:
+            prefixes = tuple(path + b"/" for path in gone)
+            for path in base:
+                if path.startswith(prefixes) and path not in self._seen and not self._unknown(path, scan):
+                    scan.delta[path] = None
+        self._seen = set()
+        return scan
+
+    def _outside(self, path: bytes, base: Base, scan: Scan) -> bool:
+        """Whether C{path} is not for us to look at: hidden, another tree's, or below what is no directory."""
+        if any(under(path, other) for other in self.excluded):
+            return True
+        if path.rpartition(b"/")[2].startswith(TEMPORARY_PREFIX):
+            return True
+        parent = parent_of(path)
+        while parent:
+            try:
+                status = os.lstat(self._absolute(parent))
+            except OSError:
+                break
+            if not stat.S_ISDIR(status.st_mode):
+                break
+            parent = parent_of(parent)
+        else:
+            return False
+        if path in base:
+            scan.delta[path] = None
+            self._seen.add(path)
+        return True
+
+    def _unknown(self, path: bytes, scan: Scan) -> bool:
+        """Whether a name that was not met may still be there."""
+        if path in scan.unknown or any(above in scan.unknown for above in ancestors(path)):
+            return True
+        return any(under(path, other) for other in self.excluded)
+
+    def _absolute(self, path: bytes) -> bytes:
+        return os.path.join(self.root, path) if path else self.root
+
+    def _visit(self, path: bytes, base: Base, scan: Scan, *, shallow: bool = False) -> None:
+        """Looks at C{path} and, unless it is C{shallow} and was there before, at what is below it."""
+        try:
+            status = os.lstat(self._absolute(path))
+        except OSError as error:
+            self._seen.add(path)
+            if error.errno in _GONE:
+                if path in base:
+                    scan.delta[path] = None
+            else:
+                self._unreadable(path, error, scan)
+            return
+        descend = self._note(path, status, base, scan)
+        if not descend:
+            return
+        known = base.get(path)
+        if shallow and known is not None and known.local.is_directory and known.local.inode == status.st_ino:
+            return
+        pending = [path]
+        while pending:
+            self._read_directory(pending.pop(), base, scan, pending)
+
+    def _read_directory(self, directory: bytes, base: Base, scan: Scan, pending: list[bytes]) -> None:
+        absolute = self._absolute(directory)
+        prefix = directory + b"/" if directory else b""
+        try:
+            self.entering(absolute)
+            with os.scandir(absolute) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith(TEMPORARY_PREFIX):
+                        continue
+                    path = prefix + name
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError as error:
+                        if error.errno not in _GONE:
+                            self._unreadable(path, error, scan)
+                        continue
+                    if self._note(path, status, base, scan):
+                        pending.append(path)
+        except OSError as error:
+            if error.errno not in _GONE:
+                self._unreadable(directory, error, scan)
+
+    def _note(self, path: bytes, status: os.stat_result, base: Base, scan: Scan) -> bool:
+        """
+        Records one name.
+
+        @return: whether it is a directory to be read.
+        """
+        mode = status.st_mode
+        kind = mode & 0o170000
+        if path and (self.excluded and path in self.excluded):
+            scan.unknown.add(path)
+            return False
+        if path and not self.rules.empty and self.rules.ignored(path, kind == stat.S_IFDIR):
+            scan.unknown.add(path)
+            return False
+        if kind == stat.S_IFREG:
+            scan.size += status.st_size
+        elif kind not in (stat.S_IFDIR, stat.S_IFLNK):
+            self._seen.add(path)
+            scan.problems.append(Problem(path, f"it is {_KINDS.get(kind, 'no file')}"))
+            if path in base:
+                scan.delta[path] = None
+            return False
+        self._count += 1
+        if self._over(scan, 1):
+            if self._over(scan, _COUNT_AT_MOST):
+                raise ScanLimit(self._count, scan.size)
+            return kind == stat.S_IFDIR
+        self._seen.add(path)
+        known = base.get(path)
+        if known is not None:
+            before = known.local
+            if (
+                before.mode == mode
+                and (kind == stat.S_IFDIR or before.mtime == status.st_mtime_ns)
+                and before.inode == status.st_ino
+                and (kind != stat.S_IFREG or before.size == status.st_size)
+            ):
+                return kind == stat.S_IFDIR
+        entry = self._entry(path, status, scan)
+        if entry is not None:
+            scan.delta[path] = entry
+        return kind == stat.S_IFDIR
+
+    def _over(self, scan: Scan, times: int) -> bool:
+        return self._count > self.max_files * times or scan.size > self.max_size * times
+
+    def _entry(self, path: bytes, status: os.stat_result, scan: Scan) -> Entry | None:
+        if not stat.S_ISLNK(status.st_mode):
+            return entry_of(status)
+        try:
+            return entry_of(status, os.readlink(self._absolute(path)))
+        except OSError as error:
+            self._unreadable(path, error, scan)
+            return None
+
+    def _unreadable(self, path: bytes, error: OSError, scan: Scan) -> None:
+        scan.unknown.add(path)
+        scan.problems.append(Problem(path, error.strerror or str(error)))

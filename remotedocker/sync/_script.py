@@ -1,0 +1,360 @@
+# -*- test-case-name: tests.sync.test_script -*-
+"""
+Changes to the remote tree as a shell script.
+
+The script is POSIX C{sh}. It goes to each directory with C{cd -P} and works on single names there only if the
+shell ends up where the path says: a symbolic link that a container planted in the way of a parent is never
+followed. A step that fails prints C{\\nF<step> } behind what the failed command said, and the script goes on.
+
+New content comes from a stage: a directory outside the tree, on the same file system, into which a tar
+stream was unpacked; or, while it is small, from the script itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+from attrs import define, field
+
+from remotedocker.sync._operations import (
+    Delete,
+    HardLink,
+    MakeDirectory,
+    MakeSymlink,
+    Operation,
+    Rename,
+    SetMode,
+    WriteFile,
+)
+from remotedocker.sync._shellwords import print_literal, quote, timestamp
+from remotedocker.sync._tar import Member
+from remotedocker.sync._tree import Entry
+
+__all__ = ["ScriptBuilder", "Step"]
+
+_GROUP = 200
+_COPY_LIMIT = 1024 * 1024
+
+
+@define(eq=False)
+class Step:
+    """
+    Operations that succeed or fail together.
+
+    @ivar directory: in which they are done, relative to the base of the mirrors.
+    @ivar operations: what they are.
+    @ivar commands: shell commands; each must succeed.
+    """
+
+    directory: bytes
+    operations: list[Operation]
+    commands: list[bytes]
+
+
+@define(eq=False)
+class ScriptBuilder:
+    """
+    Turns the push operations of one tree into steps, and members of the stage.
+
+    @ivar base: absolute path of the directory that all mirrors are in, without symbolic links.
+    @ivar place: the tree's place in it, relative, with a slash in front; for a single file, the file's.
+    @ivar stage: absolute path of the stage.
+    @ivar source: absolute path of the tree on the laptop.
+    @ivar inline: the content of each file to be written, if there is to be no tar stream.
+    @ivar guarded: whether what is overwritten or removed is first compared with what it should be.
+    @ivar coarse: the remote's tools know whole seconds only.
+    @ivar superuser: owners can be given to files.
+    """
+
+    base: bytes
+    place: bytes
+    stage: bytes
+    source: bytes
+    inline: Mapping[bytes, bytes] | None = None
+    guarded: bool = False
+    coarse: bool = False
+    superuser: bool = False
+    steps: list[Step] = field(init=False, factory=list)
+    members: list[Member] = field(init=False, factory=list)
+    staged: dict[bytes, Operation] = field(init=False, factory=dict)
+    _new: dict[bytes, tuple[bytes, Step]] = field(init=False, factory=dict)
+    _names: dict[bytes, bytes] = field(init=False, factory=dict)
+    _serial: int = field(init=False, default=0)
+
+    def add(self, operations: Sequence[Operation]) -> None:
+        """Takes all operations, in their order."""
+        contents: list[WriteFile | MakeSymlink] = []
+        links: list[HardLink] = []
+        closed: list[MakeDirectory] = []
+        for operation in operations:
+            if isinstance(operation, HardLink):
+                links.append(operation)
+            elif isinstance(operation, (WriteFile, MakeSymlink)):
+                contents.append(operation)
+            elif isinstance(operation, MakeDirectory):
+                self._make_directory(operation)
+                if operation.entry.permissions & 0o700 != 0o700:
+                    closed.append(operation)
+            elif isinstance(operation, Rename):
+                self._rename(operation)
+            elif isinstance(operation, Delete):
+                self._delete(operation)
+            else:
+                self._set_mode(operation)
+        if self.inline is not None:
+            for each in contents:
+                self._print(each, self.inline)
+        else:
+            self._from_stage(contents)
+        for link in links:
+            self._hard_link(link)
+        for directory in reversed(closed):
+            mode = b"%o" % directory.entry.permissions
+            self._step(directory, b"chmod %s %s" % (mode, self._name(directory.path)))
+
+    def prelude(self) -> bytes:
+        """@return: the variables and functions that the steps need."""
+        return (
+            b"R=%s S=%s\n"
+            b'c() { cd -P -- "$R$1" && [ "$PWD" = "$R$1" ]; }\n'
+            b"f() { printf '\\nF%%d ' \"$1\"; }\n" % (quote(self.base), quote(self.stage))
+        )
+
+    def script(self, left_out: Container[int] = ()) -> bytes:
+        """
+        @param left_out: C{id}s of operations whose content could not be staged.
+        @return: the steps, to be run after L{prelude}.
+        """
+        lines: list[bytes] = []
+        directory: bytes | None = None
+        for index, step in enumerate(self.steps):
+            if any(id(each) in left_out for each in step.operations if isinstance(each, WriteFile)):
+                self._without(step, left_out)
+            commands = step.commands
+            if step.directory != directory or index == 0:
+                lines.append(b"g=; c %s && g=1" % quote(step.directory))
+                directory = step.directory
+            lines.append(b'[ "$g" ] && %s || f %d' % (b" && ".join(commands), index))
+            if any(command.startswith(b"c ") for command in commands):
+                directory = None
+        return b"\n".join(lines) + b"\n"
+
+    def _without(self, step: Step, left_out: Container[int]) -> None:
+        """Takes files that could not be read out of a step."""
+        for operation in list(step.operations):
+            if id(operation) in left_out:
+                step.operations.remove(operation)
+                name = self._names.get(operation.path)
+                if name is not None:
+                    word = b'"$S"' + quote(b"/" + name)
+                    own = self._name(operation.path)
+                    step.commands = [
+                        command.replace(b" " + word, b"").replace(b"[ ! -L %s ]" % own, b":")
+                        for command in step.commands
+                    ]
+        if not any(isinstance(each, (WriteFile, MakeSymlink, MakeDirectory)) for each in step.operations):
+            step.commands = [b":"]
+
+    def locate(self, path: bytes) -> tuple[bytes, bytes]:
+        """@return: the directory (relative to the base) and the name of C{path}."""
+        directory, _, name = (self.place + b"/" + path if path else self.place).rpartition(b"/")
+        return directory, name
+
+    def _name(self, path: bytes) -> bytes:
+        """@return: the shell word for C{path} in its directory."""
+        return quote(b"./" + self.locate(path)[1])
+
+    def _step(self, operation: Operation, *commands: bytes) -> Step:
+        step = Step(self.locate(operation.path)[0], [operation], list(commands))
+        self.steps.append(step)
+        return step
+
+    def _guards(self, expected: Sequence[tuple[bytes, Entry | None]]) -> list[bytes]:
+        """@return: tests that hold if the files (by shell word) are as they should be."""
+        if not self.guarded:
+            return []
+        tests = [
+            b"[ ! -e %(n)s ] && [ ! -L %(n)s ]" % {b"n": name} for name, entry in expected if entry is None
+        ]
+        tests += [b"[ -L %s ]" % name for name, entry in expected if entry is not None and entry.is_symlink]
+        files = [(name, entry) for name, entry in expected if entry is not None and entry.is_file]
+        if files:
+            words = b" ".join(name for name, _ in files)
+            facts = b"\n".join(_fact(entry, self.coarse) for _, entry in files)
+            asked = b"%s %Y" if self.coarse else b"%s %.9Y"
+            tests.append(b"[ \"$(stat -c '%s' -- %s)\" = '%s' ]" % (asked, words, facts))
+        return tests
+
+    def _stage(self, name: bytes, operation: Operation, entry: Entry, link: bytes | None = None) -> None:
+        source = None
+        if entry.is_file and link is None:
+            source = self.source + b"/" + operation.path if operation.path else self.source
+        self.members.append(Member(name, entry, source, link))
+        self.staged[name] = operation
+        self._names[operation.path] = name
+
+    def _in_new(self, operation: Operation) -> bytes | None:
+        """@return: the name in the stage of what goes into a directory that is itself new."""
+        parent, _, name = operation.path.rpartition(b"/")
+        new = self._new.get(parent) if operation.path else None
+        if new is None:
+            return None
+        staged, step = new
+        step.operations.append(operation)
+        return staged + b"/" + name
+
+    def _make_directory(self, operation: MakeDirectory) -> None:
+        entry = operation.entry._replace(mode=operation.entry.mode | 0o700)
+        name = self._name(operation.path)
+        if self.inline is not None:
+            commands = [b"mkdir -m %o -- %s" % (entry.permissions, name)]
+            if self.superuser and (entry.owner or entry.group):
+                commands.append(b"chown %d:%d %s" % (entry.owner, entry.group, name))
+            self._step(operation, *commands)
+            return
+        staged = self._in_new(operation)
+        if staged is not None:
+            step = self._new[operation.path.rpartition(b"/")[0]][1]
+        else:
+            self._serial += 1
+            staged = b"t/%d" % self._serial
+            absent = b"[ ! -e %(n)s ] && [ ! -L %(n)s ]" % {b"n": name}
+            step = self._step(operation, absent, b'mv -- "$S"%s %s' % (quote(b"/" + staged), name))
+        self._new[operation.path] = (staged, step)
+        self._stage(staged, operation, entry)
+
+    def _rename(self, operation: Rename) -> None:
+        old_directory, old = self.locate(operation.old)
+        directory, _ = self.locate(operation.path)
+        name, old = self._name(operation.path), quote(b"./" + old)
+        absent = b"[ ! -d %s ]" % name
+        if directory == old_directory:
+            self._step(operation, absent, b"mv -f -- %s %s" % (old, name))
+            return
+        target = b'"$R"' + quote(self.place + b"/" + operation.path)
+        self._step(operation, absent, b"c %s" % quote(old_directory), b"mv -f -- %s %s" % (old, target))
+
+    def _delete(self, operation: Delete) -> None:
+        directory, _ = self.locate(operation.path)
+        verb = b"rmdir --" if operation.expected.is_directory else b"rm -f --"
+        name = self._name(operation.path)
+        last = self.steps[-1] if self.steps else None
+        guards = self._guards([(name, operation.expected)])
+        if (
+            last is not None
+            and not guards
+            and last.directory == directory
+            and last.commands[-1].startswith(verb)
+            and len(last.operations) < _GROUP
+        ):
+            last.operations.append(operation)
+            last.commands[-1] += b" " + name
+        else:
+            self._step(operation, *guards, verb + b" " + name)
+
+    def _set_mode(self, operation: SetMode) -> None:
+        entry, name = operation.entry, self._name(operation.path)
+        commands = [b"[ ! -L %s ]" % name, b"chmod %o %s" % (entry.permissions, name)]
+        if self.superuser and operation.expected is not None:
+            if (entry.owner, entry.group) != (operation.expected.owner, operation.expected.group):
+                commands.insert(1, b"chown %d:%d %s" % (entry.owner, entry.group, name))
+        if entry.is_file:
+            commands.append(b"touch -c -d %s -- %s" % (timestamp(entry.mtime, self.coarse), name))
+        self._step(operation, *commands)
+
+    def _from_stage(self, operations: Sequence[WriteFile | MakeSymlink]) -> None:
+        """Puts what was unpacked into the stage where it belongs: copied where the inode stays, else moved."""
+        created = [each for each in operations if each.expected is None]
+        copies = len(created) <= _GROUP and sum(each.entry.size for each in created) <= _COPY_LIMIT
+        groups: dict[tuple[bytes, bool, int], list[WriteFile | MakeSymlink]] = {}
+        counts: dict[tuple[bytes, bool], int] = {}
+        for operation in operations:
+            staged = self._in_new(operation)
+            if staged is not None:
+                self._stage(staged, operation, operation.entry)
+                continue
+            copied = isinstance(operation, WriteFile) and (
+                operation.in_place or (copies and operation.expected is None)
+            )
+            key = (self.locate(operation.path)[0], copied)
+            counts[key] = counts.get(key, 0) + 1
+            groups.setdefault((*key, counts[key] // _GROUP), []).append(operation)
+        for (_, copied, _), group in groups.items():
+            self._serial += 1
+            self._put(group, copied, b"g/%d" % self._serial)
+
+    def _put(self, group: Sequence[WriteFile | MakeSymlink], copied: bool, stage: bytes) -> None:
+        words: list[bytes] = []
+        commands = self._guards([(self._name(each.path), each.expected) for each in group])
+        for operation in group:
+            staged = stage + b"/" + self.locate(operation.path)[1]
+            self._stage(staged, operation, operation.entry)
+            words.append(b'"$S"' + quote(b"/" + staged))
+            if copied:
+                commands.append(b"[ ! -L %s ]" % self._name(operation.path))
+        verb = b"cp -p" if copied else b"mv -f"
+        commands.append(b"%s -- %s ./" % (verb, b" ".join(words)))
+        step = Step(self.locate(group[0].path)[0], list(group), commands)
+        self.steps.append(step)
+
+    def _print(self, operation: WriteFile | MakeSymlink, inline: Mapping[bytes, bytes]) -> None:
+        """Has the shell itself write a small file."""
+        entry, name = operation.entry, self._name(operation.path)
+        commands = self._guards([(name, operation.expected)])
+        replaces = operation.expected is not None
+        if isinstance(operation, MakeSymlink):
+            staged = self._spare()
+            commands += [
+                b"ln -s -- %s %s" % (quote(entry.target), staged),
+                b"mv -f -- %s %s" % (staged, name),
+            ]
+            self._step(operation, *commands)
+            return
+        in_place = operation.in_place and replaces
+        target = self._spare() if replaces and not in_place else name
+        commands.append(b"[ ! -L %s ]" % target)
+        literal = print_literal(inline[operation.path])
+        if in_place:
+            commands.append(b"%s > %s" % (literal, target))
+        else:
+            commands.append(b"umask %03o" % (0o666 & ~entry.permissions))
+            commands.append(b"{ %s > %s; s=$?; umask 077; [ $s = 0 ]; }" % (literal, target))
+            if self.superuser and (entry.owner or entry.group):
+                commands.append(b"chown %d:%d %s" % (entry.owner, entry.group, target))
+        known = (
+            operation.expected.permissions if in_place and operation.expected else entry.permissions & 0o666
+        )
+        if known != entry.permissions:
+            commands.append(b"chmod %o %s" % (entry.permissions, target))
+        commands.append(b"touch -c -d %s -- %s" % (timestamp(entry.mtime, self.coarse), target))
+        if target != name:
+            commands.append(b"mv -f -- %s %s" % (target, name))
+        self._step(operation, *commands)
+
+    def _spare(self) -> bytes:
+        self._serial += 1
+        return b'"$S"/p%d' % self._serial
+
+    def _hard_link(self, operation: HardLink) -> None:
+        source = self._names.get(operation.existing)
+        parent = operation.path.rpartition(b"/")[0]
+        if source is not None and operation.path and parent in self._new:
+            staged = self._in_new(operation)
+            if staged is not None:
+                self._stage(staged, operation, operation.entry, source)
+                return
+        directory, existing = self.locate(operation.existing)
+        spare = self._spare()
+        self._step(
+            operation,
+            b"c %s" % quote(directory),
+            b"[ ! -L %s ]" % quote(b"./" + existing),
+            b"ln -- %s %s" % (quote(b"./" + existing), spare),
+            b"c %s" % quote(self.locate(operation.path)[0]),
+            b"mv -f -- %s %s" % (spare, self._name(operation.path)),
+        )
+
+
+def _fact(entry: Entry, coarse: bool) -> bytes:
+    seconds, fraction = divmod(entry.mtime, 1_000_000_000)
+    return b"%d %d" % (entry.size, seconds) if coarse else b"%d %d.%09d" % (entry.size, seconds, fraction)

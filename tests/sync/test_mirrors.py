@@ -1,0 +1,450 @@
+# -*- test-case-name: tests.sync.test_mirrors -*-
+"""
+Mirrors on real directories of this machine, through the real shell and tools.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from remotedocker.docker import BindMount, MountForm, PlacedMount
+from remotedocker.errors import SourceMissing, SyncFailed, TreeTooLarge
+from remotedocker.interfaces import IMirrors, IRemoteObserver
+from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
+from tests.support.waiting import wait_until
+from tests.sync.local_remote import LocalRemote
+
+
+def tree(root: Path) -> dict[str, Any]:
+    """@return: what is in a directory: content, mode and time of each name."""
+    found: dict[str, Any] = {}
+    for directory, directories, files in os.walk(os.fsencode(root)):
+        for name in (*directories, *files):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            key = os.fsdecode(path[len(os.fsencode(root)) + 1 :])
+            if stat.S_ISLNK(status.st_mode):
+                found[key] = ("link", os.readlink(path))
+            elif stat.S_ISDIR(status.st_mode):
+                found[key] = ("directory", oct(status.st_mode & 0o7777))
+            elif stat.S_ISREG(status.st_mode):
+                content = Path(os.fsdecode(path)).read_bytes()
+                found[key] = ("file", oct(status.st_mode & 0o7777), status.st_mtime_ns, content)
+    return found
+
+
+class MirrorsTestCase(TestCase):
+    """A laptop's directory, a remote's home, and mirrors between them."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Makes both sides."""
+        top = Path(self.mktemp()).absolute()
+        self.laptop = top / "laptop"
+        self.home = top / "home"
+        self.state = top / "state"
+        for each in (self.laptop, self.home, self.state):
+            each.mkdir(parents=True)
+        self.remote = LocalRemote(reactor, self.home)
+        self.mirrors: Mirrors = self.make()
+
+    def make(self, **options: Any) -> Mirrors:
+        """@return: mirrors that are stopped with the test."""
+        mirrors = Mirrors(reactor, self.remote, SyncConfiguration(agent_id="a1b2", **options), self.state)
+        mirrors.start()
+        self.addCleanup(mirrors.stop)
+        return mirrors
+
+    async def mount(
+        self, source: Path | str, container: str = "c1", read_only: bool = False, run: bool = True
+    ) -> PlacedMount:
+        """Creates and starts a container that mounts C{source}."""
+        (placed,) = await self.mirrors.place([BindMount(str(source), "/x", read_only)])
+        self.mirrors.attach(container, {placed.remote_source: read_only})
+        await self.mirrors.ready(container)
+        if run:
+            self.mirrors.running(container)
+        return placed
+
+    async def equal(self, placed: PlacedMount, laptop: Path | None = None) -> None:
+        """Waits until both sides have the same."""
+        here, there = laptop or self.laptop, Path(placed.remote_source)
+        await wait_until(
+            reactor, lambda: tree(here) == tree(there), lambda: f"{tree(here)}\n{tree(there)}", timeout=20
+        )
+
+
+class PushTests(MirrorsTestCase):
+    """From the laptop to the remote."""
+
+    def test_interfaces(self) -> None:
+        """L{Mirrors} provides what the rest of the program asks for."""
+        verifyObject(IMirrors, self.mirrors)
+        verifyObject(IRemoteObserver, self.mirrors)
+
+    async def test_complete_at_ready(self) -> None:
+        """Files, modes, times, links and empty directories are there when C{ready} fires."""
+        (self.laptop / "sub" / "empty").mkdir(parents=True)
+        (self.laptop / "a.txt").write_bytes(b"hello\n")
+        (self.laptop / "sub" / "run").write_bytes(bytes(range(256)))
+        (self.laptop / "sub" / "run").chmod(0o751)
+        (self.laptop / "link").symlink_to("sub/run")
+        (self.laptop / "closed").mkdir(mode=0o550)
+        placed = await self.mount(self.laptop)
+        self.assertEqual(tree(self.laptop), tree(Path(placed.remote_source)))
+        self.assertTrue(placed.mirrored)
+        self.assertEqual(placed.remote_source, f"{self.home}/.remotedocker/a1b2{self.laptop}")
+        self.assertEqual(self.mirrors.laptop_path(placed.remote_source), str(self.laptop))
+
+    async def test_many_files(self) -> None:
+        """A tree too big for the shell goes as one stream, and is equal then."""
+        for number in range(300):
+            file = self.laptop / f"d{number % 7}" / f"f{number}"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"%d" % number * number)
+        placed = await self.mount(self.laptop)
+        self.assertEqual(tree(self.laptop), tree(Path(placed.remote_source)))
+        self.assertEqual(os.listdir(self.home / ".remotedocker" / ".stage-a1b2"), [])
+
+    async def test_odd_names(self) -> None:
+        """Names may have any byte but NUL and the slash."""
+        names = [b"-rf", b"a b", b"it's", b'"$HOME"', b"new\nline", b"\xff\xfe", b"*", b"%s", b"\\", b" "]
+        for name in names:
+            Path(os.fsdecode(os.fsencode(self.laptop) + b"/" + name)).write_bytes(name)
+        placed = await self.mount(self.laptop)
+        self.assertEqual(tree(self.laptop), tree(Path(placed.remote_source)))
+
+    async def test_edits_follow(self) -> None:
+        """What is written, created, deleted and renamed while it is watched happens on the remote."""
+        for name in ("edit", "replace", "delete", "rename"):
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        inodes = {name: (there / name).stat().st_ino for name in ("edit", "replace", "rename")}
+        with open(self.laptop / "edit", "a") as file:
+            file.write(" more")
+        (self.laptop / "new").write_text("replaced")
+        (self.laptop / "new").rename(self.laptop / "replace")
+        (self.laptop / "delete").unlink()
+        (self.laptop / "rename").rename(self.laptop / "renamed")
+        (self.laptop / "created").write_text("created")
+        await self.equal(placed)
+        self.assertEqual((there / "edit").stat().st_ino, inodes["edit"])
+        self.assertNotEqual((there / "replace").stat().st_ino, inodes["replace"])
+        self.assertEqual((there / "renamed").stat().st_ino, inodes["rename"])
+
+    async def test_directory_renamed(self) -> None:
+        """A renamed directory keeps its files' inodes: it is renamed, not copied."""
+        (self.laptop / "old").mkdir()
+        for number in range(100):
+            (self.laptop / "old" / f"f{number}").write_text("x" * number)
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        inode = (there / "old" / "f7").stat().st_ino
+        (self.laptop / "old").rename(self.laptop / "new")
+        await self.equal(placed)
+        self.assertEqual((there / "new" / "f7").stat().st_ino, inode)
+        (self.laptop / "new" / "f7").write_text("after")
+        await self.equal(placed)
+
+    async def test_single_file_stays_live(self) -> None:
+        """A file that is mounted by itself keeps its inode on the remote, even if it is replaced here."""
+        file = self.laptop / "conf"
+        file.write_text("one")
+        placed = await self.mount(file)
+        there = Path(placed.remote_source)
+        self.assertEqual(there.read_text(), "one")
+        inode = there.stat().st_ino
+        (self.laptop / "tmp").write_text("second")
+        (self.laptop / "tmp").rename(file)
+        await wait_until(reactor, lambda: there.read_text() == "second")
+        self.assertEqual(there.stat().st_ino, inode)
+        self.assertEqual(sorted(os.listdir(there.parent)), ["conf"])
+
+    async def test_changed_before_the_start(self) -> None:
+        """C{ready} includes every change made before it was called."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop)
+        for number in range(20):
+            (self.laptop / "a").write_text(f"number {number}")
+            (self.laptop / f"n{number}").write_text("new")
+            await self.mirrors.ready("c1")
+            self.assertEqual(tree(self.laptop), tree(Path(placed.remote_source)))
+
+    async def test_nothing_changed_asks_nothing(self) -> None:
+        """A second start with nothing changed needs no command on the remote."""
+        (self.laptop / "a").write_text("one")
+        await self.mount(self.laptop, run=False)
+        before = len(self.remote.commands), self.remote.received
+        await self.mirrors.ready("c1")
+        self.assertEqual((len(self.remote.commands), self.remote.received), before)
+
+    async def test_hard_links(self) -> None:
+        """Two names of one file are two names of one file on the remote."""
+        (self.laptop / "a").write_text("one")
+        os.link(self.laptop / "a", self.laptop / "b")
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        self.assertEqual((there / "a").stat().st_ino, (there / "b").stat().st_ino)
+        os.link(self.laptop / "a", self.laptop / "c")
+        await self.equal(placed)
+        self.assertEqual((there / "a").stat().st_ino, (there / "c").stat().st_ino)
+
+    async def test_what_cannot_be_synced(self) -> None:
+        """A fifo is passed over with a warning, once."""
+        os.mkfifo(self.laptop / "pipe")
+        (self.laptop / "a").write_text("one")
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "/x")])
+        self.assertEqual(placed.warnings, (f"{self.laptop}/pipe is not synced: it is a named pipe",))
+        (again,) = await self.mirrors.place([BindMount(str(self.laptop), "/x")])
+        self.assertEqual(again.warnings, ())
+        self.flushLoggedErrors()
+
+    async def test_limits(self) -> None:
+        """A tree over a limit is refused, with both figures."""
+        self.mirrors = self.make(max_tree_files=3)
+        for number in range(5):
+            (self.laptop / f"f{number}").write_text("x")
+        error = await self.assertFailure(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
+        self.assertIn("has 6 files, more than 3 allowed by --max-tree-files", error.message)
+        self.mirrors = self.make(max_tree_size=4)
+        error = await self.assertFailure(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
+        self.assertIn("has 5 bytes, more than 4 bytes allowed by --max-tree-size", error.message)
+
+    async def test_ignored(self) -> None:
+        """Ignored names are not pushed, and what the remote has under them is not deleted."""
+        (self.laptop / ".remotedockerignore").write_text("*.log\n/build\n")
+        (self.laptop / "a.log").write_text("x")
+        (self.laptop / "build").mkdir()
+        (self.laptop / "build" / "out").write_text("x")
+        (self.laptop / "src").write_text("x")
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        self.assertEqual(sorted(tree(there)), [".remotedockerignore", "src"])
+        (there / "b.log").write_text("theirs")
+        (self.laptop / "c.log").write_text("ours")
+        (self.laptop / "more").write_text("x")
+        await wait_until(reactor, lambda: (there / "more").exists())
+        await self.mirrors.collect("c1")
+        self.assertTrue((there / "b.log").exists())
+        self.assertFalse((there / "c.log").exists())
+        self.assertFalse((self.laptop / "b.log").exists())
+
+
+class PlaceTests(MirrorsTestCase):
+    """Whose files a source means."""
+
+    async def test_missing_on_both(self) -> None:
+        """C{-v} makes a directory on both sides; C{--mount} is refused with the daemon's words."""
+        missing = self.laptop / "not" / "there"
+        placed = await self.mount(missing)
+        self.assertTrue(missing.is_dir())
+        self.assertTrue(Path(placed.remote_source).is_dir())
+        other = str(self.laptop / "other")
+        mount = BindMount(other, "/x", form=MountForm.MOUNT, create_source=False)
+        error = await self.assertFailure(self.mirrors.place([mount]), SourceMissing)
+        self.assertEqual(
+            error.message, f'invalid mount config for type "bind": bind source path does not exist: {other}'
+        )
+
+    async def test_remotes_own(self) -> None:
+        """Devices, sockets and prefixes are left alone; our own socket means the remote's daemon."""
+        self.mirrors = self.make(remote_prefixes=("/srv/data",), own_sockets=("/home/me/docker.sock",))
+        sources = ["/dev/null", "/", "/srv/data/x", "/etc/localtime", "/home/me/docker.sock"]
+        placed = await self.mirrors.place([BindMount(source, "/x") for source in sources])
+        self.assertEqual([each.remote_source for each in placed], [*sources[:-1], "/var/run/docker.sock"])
+        self.assertFalse(any(each.mirrored for each in placed))
+        self.assertEqual(self.remote.commands.count("exec sh"), 1)
+
+    async def test_off(self) -> None:
+        """With C{--sync off} every source is the remote's."""
+        self.mirrors = self.make(mode=SyncMode.OFF)
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "/x")])
+        self.assertEqual((placed.remote_source, placed.mirrored), (str(self.laptop), False))
+
+    async def test_nested(self) -> None:
+        """A mount inside another is part of its copy, in either order."""
+        (self.laptop / "in" / "ner").mkdir(parents=True)
+        (self.laptop / "in" / "ner" / "f").write_text("one")
+        (self.laptop / "g").write_text("two")
+        inner = await self.mount(self.laptop / "in" / "ner", "c1")
+        outer = await self.mount(self.laptop, "c2")
+        self.assertEqual(tree(self.laptop), tree(Path(outer.remote_source)))
+        self.assertEqual(inner.remote_source, outer.remote_source + "/in/ner")
+        (self.laptop / "in" / "ner" / "f").write_text("three")
+        (self.laptop / "in" / "h").write_text("four")
+        await self.equal(outer)
+        again = await self.mount(self.laptop / "in", "c3")
+        self.assertEqual(again.remote_source, outer.remote_source + "/in")
+
+
+class PullTests(MirrorsTestCase):
+    """From the remote to the laptop."""
+
+    async def test_collect(self) -> None:
+        """What was written, created, deleted and replaced on the remote is here after C{collect}."""
+        for name in ("edit", "delete"):
+            (self.laptop / name).write_text(name)
+        (self.laptop / "sub").mkdir()
+        (self.laptop / "sub" / "x").write_text("x")
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        (there / "edit").write_text("edited there")
+        (there / "delete").unlink()
+        (there / "sub" / "x").unlink()
+        (there / "sub").rmdir()
+        (there / "out" / "deep").mkdir(parents=True)
+        (there / "out" / "deep" / "program").write_bytes(b"\x7fELF" * 1000)
+        (there / "out" / "deep" / "program").chmod(0o4755)
+        (there / "out" / "link").symlink_to("deep/program")
+        await self.mirrors.collect("c1")
+        self.assertEqual((self.laptop / "edit").read_text(), "edited there")
+        self.assertEqual(
+            sorted(tree(self.laptop)), ["edit", "out", "out/deep", "out/deep/program", "out/link"]
+        )
+        program = self.laptop / "out" / "deep" / "program"
+        self.assertEqual(program.stat().st_mode & 0o7777, 0o755)
+        self.assertEqual(program.stat().st_mtime_ns, (there / "out" / "deep" / "program").stat().st_mtime_ns)
+        trash = [path.name for path in (self.state / "trash").rglob("*") if path.is_file()]
+        self.assertEqual(sorted(trash), ["delete", "edit", "x"])
+
+    async def test_while_running(self) -> None:
+        """While the container runs nobody needs to ask."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop)
+        (Path(placed.remote_source) / "b").write_text("two")
+        await wait_until(reactor, lambda: (self.laptop / "b").exists())
+        await self.equal(placed)
+
+    async def test_moved_there(self) -> None:
+        """A directory that was moved into the tree on the remote comes back with all that is in it."""
+        (self.laptop / "old").mkdir()
+        (self.laptop / "old" / "f").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        (there / "old").rename(there / "new")
+        await self.mirrors.collect("c1")
+        self.assertEqual(tree(self.laptop), tree(there))
+
+    async def test_read_only(self) -> None:
+        """Nothing comes back from a read-only mount."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop, read_only=True)
+        (Path(placed.remote_source) / "b").write_text("two")
+        await self.mirrors.collect("c1")
+        self.assertEqual(sorted(tree(self.laptop)), ["a"])
+
+    async def test_conflict(self) -> None:
+        """A file changed on both sides stays as it is on each, and is reported until both agree."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        (there / "a").write_text("theirs")
+        (self.laptop / "a").write_text("ours!")
+        await self.mirrors.collect("c1")
+        await self.mirrors.ready("c1")
+        self.assertEqual(((self.laptop / "a").read_text(), (there / "a").read_text()), ("ours!", "theirs"))
+        self.assertEqual((self.state / "conflicts").read_text(), f"{self.laptop}/a\n")
+        (there / "a").unlink()
+        await self.mirrors.collect("c1")
+        self.assertEqual((there / "a").read_text(), "ours!")
+        self.assertEqual((self.state / "conflicts").read_text(), "")
+
+    async def test_unseen_change_is_not_overwritten(self) -> None:
+        """A push compares what it would overwrite with what it knows, and finds the conflict."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        (there / "a").write_text("theirs")
+        (self.laptop / "a").write_text("ours!")
+        await self.mirrors.ready("c1")
+        self.assertEqual((there / "a").read_text(), "theirs")
+        self.assertEqual((self.laptop / "a").read_text(), "ours!")
+
+    async def test_remote_emptied(self) -> None:
+        """A copy that was emptied on the remote stops the tree; nothing is deleted here."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop, run=False)
+        for file in Path(placed.remote_source).iterdir():
+            file.unlink()
+        await self.mirrors.collect("c1")
+        self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
+        error = await self.assertFailure(self.mirrors.ready("c1"), SyncFailed)
+        self.assertIn("all that was in it (3 names) is gone on the remote", error.message)
+
+    async def test_laptop_emptied(self) -> None:
+        """A directory that was emptied here stops the tree; nothing is deleted on the remote."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop, run=False)
+        for file in self.laptop.iterdir():
+            file.unlink()
+        await self.assertFailure(self.mirrors.ready("c1"), SyncFailed)
+        self.assertEqual(sorted(tree(Path(placed.remote_source))), ["a", "b", "c"])
+
+
+class RestartTests(MirrorsTestCase):
+    """Lost logins and new agents."""
+
+    async def restart(self) -> None:
+        """Stops the mirrors and makes new ones on the same state."""
+        await self.mirrors.stop()
+        self.mirrors = self.make()
+        await wait_until(reactor, lambda: self.mirrors.laptop_path(f"{self.home}/.remotedocker/a1b2/x"))
+
+    async def test_restart(self) -> None:
+        """After a restart both sides' changes since then are found."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        await self.mirrors.stop()
+        (self.laptop / "a").write_text("changed here")
+        (there / "b").write_text("changed there")
+        (there / "c").unlink()
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        self.mirrors.running("c1")
+        await self.equal(placed)
+        self.assertEqual(sorted(tree(self.laptop)), ["a", "b"])
+        self.assertEqual((there / "a").read_text(), "changed here")
+        self.assertEqual((self.laptop / "b").read_text(), "changed there")
+
+    async def test_damaged_snapshot(self) -> None:
+        """Without its snapshot a tree is compared anew, and nothing is deleted."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        await self.mirrors.stop()
+        for file in (self.state / "trees").iterdir():
+            file.write_bytes(file.read_bytes()[:-5])
+        (self.laptop / "a").unlink()
+        (there / "b").unlink()
+        self.mirrors = self.make()
+        await self.mount(self.laptop, run=False)
+        await self.equal(placed)
+        self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
+
+    async def test_login_lost(self) -> None:
+        """What changes while there is no login is there after the next one."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop)
+        self.remote.lose()
+        (self.laptop / "a").write_text("two")
+        (self.laptop / "b").write_text("new")
+        (Path(placed.remote_source) / "c").write_text("theirs")
+        await self.assertFailure(self.mirrors.ready("c1"), Exception)
+        self.remote.restore()
+        await self.equal(placed)
+        self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
