@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from posixpath import normpath
+from types import NoneType
 
 from attrs import frozen
 
@@ -144,7 +145,7 @@ def _host_config(document: JSONObject) -> JSONObject:
 
 def _labels(document: JSONObject) -> dict[str, str]:
     labels = document.child("Labels").entries()
-    return {key: value for key, value in labels.items() if isinstance(value, str)}
+    return {key: value or "" for key, value in labels.items() if isinstance(value, (str, NoneType))}
 
 
 def _exposed(document: JSONObject) -> tuple[ContainerPort, ...]:

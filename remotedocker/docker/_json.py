@@ -140,7 +140,9 @@ def _overwritten(earlier: JSONValue, later: JSONValue) -> JSONValue:
     if isinstance(earlier, JSONObject) and isinstance(later, JSONObject):
         return JSONObject([*earlier.items, *later.items])
     if isinstance(earlier, list) and isinstance(later, list):
-        reused = [_overwritten(*pair) for pair in zip(earlier, later, strict=False)]
+        reused = [
+            old if new is None else _overwritten(old, new) for old, new in zip(earlier, later, strict=False)
+        ]
         return [*reused, *later[len(reused) :]]
     return later
 

@@ -146,7 +146,7 @@ class SpecTests(SynchronousTestCase):
             {
                 "Image": "busybox",
                 "ExposedPorts": {"80": {}, "80/tcp": {}, "x": {}},
-                "Labels": {"a": "b", "io.remotedocker.agent": "x", "c": 7},
+                "Labels": {"a": "b", "io.remotedocker.agent": "x", "c": 7, "d": None},
                 "HostConfig": {
                     "Binds": ["/a:/x", "v:/y"],
                     "Mounts": [{"Type": "bind", "Source": "/b", "Target": "/z"}],
@@ -168,7 +168,7 @@ class SpecTests(SynchronousTestCase):
                 exposed=(ContainerPort(80),),
                 publish_all=True,
                 network_mode="host",
-                labels={"a": "b"},
+                labels={"a": "b", "d": ""},
                 binds=("/a:/x", "v:/y"),
             ),
         )
