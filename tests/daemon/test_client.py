@@ -10,7 +10,10 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from remotedocker.daemon import DaemonClient
+from remotedocker.docker import ContainerPort
+from remotedocker.errors import DaemonError, NoSuchContainer
 from tests.contracts.daemon import DaemonContract, DaemonFixture
+from tests.daemon.memory import MemoryCase, json_answer
 from tests.fakes.fake_daemon import FakeDaemon
 from tests.fakes.fake_remote import FakeRemote
 from tests.support import MemoryNetwork
@@ -44,3 +47,85 @@ class MemoryDaemonTests(DaemonContract, TestCase):
     def make_fixture(self) -> DaemonFixture:
         """One in memory."""
         return MemoryFixture()
+
+
+class AnswerTests(MemoryCase):
+    """What is made of answers that a good daemon does not give."""
+
+    def test_errors(self) -> None:
+        """An error has the daemon's status and its words."""
+        for status, body, text in (
+            (500, b'{"message":"broken"}', "the Docker daemon answered 500: broken"),
+            (400, b"too old\n", "the Docker daemon answered 400: too old"),
+            (301, b"", "the Docker daemon answered 301: no reason given"),
+            (404, b'{"message":"page not found"}', "the Docker daemon answered 404: page not found"),
+        ):
+            self.daemon.overrides["/version"] = json_answer(body, status)
+            error = self.error(self.client.version(), DaemonError)
+            self.assertEqual(error.message, text)
+            self.assertEqual(error.details["code"], status)
+
+    def test_inspect_errors(self) -> None:
+        """Of a container, only a 404 means that it is missing."""
+        self.daemon.overrides["/containers/x/json"] = json_answer(b'{"message":"broken"}', 500)
+        self.error(self.client.inspect("x"), DaemonError)
+        self.daemon.overrides["/containers/x/json"] = json_answer(b'{"message":"gone"}', 404)
+        self.assertEqual(self.error(self.client.inspect("/x"), NoSuchContainer).details, {"reference": "/x"})
+
+    def test_names(self) -> None:
+        """Whatever a name is, it stays one segment of the path; an image's may have several."""
+        self.error(self.client.inspect("a/b?c#d%e é"), NoSuchContainer)
+        self.error(self.client.inspect_exec("../x"), DaemonError)
+        self.result(self.client.image_ports("host:5000/a/b:t?x@sha256:0"))
+        self.assertEqual(
+            self.daemon.requests,
+            [
+                "GET /containers/a%2Fb%3Fc%23d%25e%20%C3%A9/json",
+                "GET /exec/..%2Fx/json",
+                "GET /images/host:5000/a/b:t%3Fx@sha256:0/json",
+            ],
+        )
+
+    def test_no_json(self) -> None:
+        """An answer that is not what was asked for is an error that says so."""
+        for path, ask in (
+            ("/version", self.client.version),
+            ("/containers/x/json", lambda: self.client.inspect("x")),
+            ("/exec/x/json", lambda: self.client.inspect_exec("x")),
+            ("/images/x/json", lambda: self.client.image_ports("x")),
+            ("/containers/json", self.client.list_containers),
+        ):
+            for body, text in (
+                (b"{", "no JSON"),
+                (b"\xff", "no JSON"),
+                (b"[" * 10**5, "no JSON"),
+                (b"[1]", "object"),
+            ):
+                self.daemon.overrides[path] = json_answer(body)
+                self.assertIn(text, self.error(ask(), DaemonError).message)
+
+    def test_image_errors(self) -> None:
+        """Of an image, only a 404 means that there is none."""
+        self.daemon.overrides["/images/x/json"] = json_answer(b'{"message":"broken"}', 500)
+        self.error(self.client.image_ports("x"), DaemonError)
+
+    def test_images_without_ports(self) -> None:
+        """An image may have no configuration, no ports, and ports that nobody understands."""
+        for body, ports in (
+            (b'{"Config":null}', ()),
+            (b"{}", ()),
+            (b'{"Config":{"ExposedPorts":null}}', ()),
+            (
+                b'{"Config":{"ExposedPorts":{"x":{},"81":{},"80/tcp":{}}}}',
+                (ContainerPort(80), ContainerPort(81)),
+            ),
+        ):
+            self.daemon.overrides["/images/x/json"] = json_answer(body)
+            self.assertEqual(self.result(self.client.image_ports("x")), ports)
+
+    def test_chunked(self) -> None:
+        """Answers in chunks are understood, as those over 2 kB are."""
+        self.daemon.overrides["/version"] = (
+            b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n'
+        )
+        self.assertEqual(self.result(self.client.version()), {"a": 1})
