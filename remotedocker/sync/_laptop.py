@@ -2,9 +2,9 @@
 """
 Changes to the laptop's side of a tree, made with the distrust that a remote deserves.
 
-Each name is reached from the root through directories opened one by one, none of which may be a symbolic link
-(C{O_NOFOLLOW}); C{..} and absolute names are refused. What is replaced or removed must still be what it was at
-the last look, and is kept in the trash. Runs in a thread.
+Each name is reached from the root through directories opened one by one, none of which may be a symbolic
+link (C{O_NOFOLLOW}); C{..} and absolute names are refused. What is replaced or removed must still be what it
+was at the last look, and is kept in the trash. Runs in a thread.
 """
 
 from __future__ import annotations

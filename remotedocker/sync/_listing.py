@@ -56,8 +56,8 @@ class RemoteScan:
     @ivar delta: how the remote differs from the last agreement.
     @ivar listed: the paths that it names.
     @ivar unknown: directories that could not be read; nothing below them counts as gone.
-    @ivar incomplete: new directories of whose content the listing may not tell all, because they were moved to
-        where they are.
+    @ivar incomplete: new directories of whose content the listing may not tell all, because they were
+        moved to where they are.
     """
 
     delta: dict[bytes, Entry | None] = Factory(dict)
@@ -70,8 +70,8 @@ def _command(root: bytes, inside: bytes) -> bytes:
     """@return: runs C{inside} in the directory C{root}; lists a root that is a file or a link by itself."""
     own = _FORMAT.replace(b"%p", b".")
     return (
-        b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; "
-        b"else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
+        b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then"
+        b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
         % {b"r": quote(root), b"f": _FORMAT, b"c": inside, b"o": own}
     )
 
@@ -131,7 +131,7 @@ def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> 
 
 
 def changes(records: Iterable[Listed], base: Base, coarse: bool = False) -> RemoteScan:
-    """@return: how the remote differs from C{base} at each path of which the output of L{changes_command} tells."""
+    """@return: how the remote differs from C{base} where the output of L{changes_command} tells of it."""
     scan = RemoteScan()
     complete: set[bytes] = set()
     for record in records:

@@ -3,8 +3,8 @@
 One tree and its copy on the remote: when to look, and who waits for it.
 
 All work on a tree is done in passes, one at a time. Whoever asks for a state gets an answer after a pass that
-began after the asking. What is not known to the end (a lost connection, a step that failed) is looked at again,
-never assumed.
+began after the asking. What is not known to the end (a lost connection, a step that failed) is looked at
+again, never assumed.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class Mirror:
         self._report = report
         self._dirty: set[bytes] = set()
         self._whole = True
+        self._taken: set[bytes] = set()
+        self._taken_whole = False
         self._watcher: Any = None
         self._rules: IgnoreRules | None = None
         self._wishes: list[_Wish] = []
@@ -231,7 +233,7 @@ class Mirror:
             self._worker = None
             for wish in wishes:
                 wish.done.errback(self.passes.failed("remotedocker is stopping"))
-            if self._dirty and not self._failing:
+            if (self._dirty or self._whole and self._watcher is not None) and not self._failing:
                 self._later(_REST)
 
     _failing = False
@@ -239,6 +241,7 @@ class Mirror:
     async def _pass(self, remote: bool) -> Exception | None:
         """@return: why the trees may differ, if they may."""
         before = self.conflicts
+        self._taken, self._taken_whole = set(), False
         try:
             await self._load()
             await self.passes.converge(remote)
@@ -257,6 +260,9 @@ class Mirror:
             self._failing = False
             return None
         finally:
+            if self._failing:
+                self._dirty |= self._taken
+                self._whole = self._whole or self._taken_whole
             self._save_soon()
             if self.conflicts != before:
                 self._report()
@@ -326,17 +332,14 @@ class Mirror:
             base = self.passes.agreement.base
             scanning = self._means.run(self._scanner().parts, {*dirty, *paths}, base)
         self._whole = False
-
-        def failed(failure: Any) -> Any:
-            self._dirty |= dirty
-            self._whole = self._whole or whole
-            return failure
+        self._taken |= dirty
+        self._taken_whole = self._taken_whole or whole
 
         def noted(scan: Scan) -> Scan:
             self._problems(scan)
             return scan
 
-        return scanning.addCallbacks(noted, failed)
+        return scanning.addCallback(noted)
 
     def _problems(self, scan: Scan) -> list[str]:
         """Warns of names that cannot be mirrored, once for each path."""

@@ -91,7 +91,7 @@ class Mirrors:
             self._expiring.stop()
         for mirror in self._mirrors.values():
             await mirror.stop()
-        self._host.close()
+        await self._host.close()
 
     def stop(self) -> Deferred[None]:
         """@return: fires when all work has ended and what was agreed is saved."""
@@ -311,7 +311,7 @@ class Mirrors:
         paths = [path for mirror in self._mirrors.values() for path in mirror.conflicts]
         for path in paths:
             self._log.warn(
-                "Conflict: {path} was changed here and on the remote; both versions are kept, each on its side",
+                "Conflict: {path} was changed here and on the remote; each side keeps its own version",
                 path=path.decode("utf-8", "backslashreplace"),
             )
         try:

@@ -5,8 +5,6 @@ Single changes to one side of a tree, as values; in the order of a plan each fin
 
 from __future__ import annotations
 
-from typing import Union
-
 from attrs import frozen
 
 from remotedocker.sync._tree import Entry
@@ -90,5 +88,5 @@ class Delete:
     expected: Entry
 
 
-Operation = Union[MakeDirectory, WriteFile, MakeSymlink, HardLink, Rename, SetMode, Delete]
+Operation = MakeDirectory | WriteFile | MakeSymlink | HardLink | Rename | SetMode | Delete
 """Any of them; each has a C{path}."""

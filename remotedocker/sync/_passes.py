@@ -238,8 +238,8 @@ def _stages(
     operations: Sequence[Operation],
 ) -> tuple[list[Operation], list[WriteFile], list[Operation]]:
     """
-    @return: what comes before the files, the files, and what comes after: removals, unless they make room, and
-        permissions that might be in the way.
+    @return: what comes before the files, the files, and what comes after: removals, unless they make room,
+        and permissions that might be in the way.
     """
     made = {each.path: each for each in operations if not isinstance(each, Delete)}
     early: list[Operation] = []

@@ -72,7 +72,8 @@ def meaning(path: str, prefixes: Sequence[str] = (), own_sockets: Sequence[str] 
 def place_of(path: str) -> str:
     """
     @param path: an absolute path of the laptop: POSIX, or with a drive.
-    @return: the path of its mirror below the agent's directory, with a slash in front; C{C:\\src} is C{/c/src}.
+    @return: the path of its mirror below the agent's directory, with a slash in front: C{/c/src} for
+        C{C:\\src}.
     """
     if len(path) > 1 and path[1] == ":":
         rest = path[2:].replace("\\", "/").strip("/")

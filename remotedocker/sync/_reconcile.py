@@ -198,6 +198,8 @@ class _Reconciler:
             return _Verdict.PUSH
         if agreed is not None and same_content(local, agreed.local):
             return _Verdict.PULL
+        if agreed is None and local.is_file and remote.is_file and not (local.size and remote.size):
+            return _Verdict.PULL if remote.size else _Verdict.PUSH
         return _Verdict.CONFLICT
 
     def keep_parents(self) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import Factory, define, frozen
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
@@ -22,7 +22,8 @@ from remotedocker.sync._operations import Operation, WriteFile
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import CommandStream, Shell, StreamLost
 from remotedocker.sync._shellwords import quote
-from remotedocker.sync._tar import END, Member, TarReader, TarSink, write_members
+from remotedocker.sync._tar import TarReader, TarSink
+from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import Entry
 
 __all__ = ["Facts", "Pushed", "RemoteHost", "Tree"]
@@ -70,19 +71,6 @@ class Facts:
     gnu_tar: bool
 
 
-@frozen
-class Tree:
-    """
-    What one tree is, for the remote.
-
-    @ivar place: its path below L{Facts.base}, with a slash in front.
-    @ivar source: its absolute path on the laptop.
-    """
-
-    place: bytes
-    source: bytes
-
-
 @define
 class Pushed:
     """
@@ -115,6 +103,7 @@ class RemoteHost:
         self._facts: Facts | None = None
         self._opening = DeferredLock()
         self._serial = 0
+        self._closed = False
 
     async def facts(self) -> Facts:
         """@return: what the remote is like, once a shell stands there."""
@@ -123,6 +112,8 @@ class RemoteHost:
         return self._facts
 
     async def _session(self) -> Shell:
+        if self._closed:
+            raise StreamLost("remotedocker is stopping")
         await self._opening.acquire()
         try:
             if self._shell is not None and self._shell.alive and self._facts is not None:
@@ -130,8 +121,11 @@ class RemoteHost:
             factory = ProtocolFactory.forProtocol(Shell)
             shell = await self.remote.command_endpoint("exec sh").connect(factory)
             assert isinstance(shell, Shell)
+            self._shell, self._facts = shell, None
+            if self._closed:
+                await self._end()
+                raise StreamLost("remotedocker is stopping")
             self._facts = await self._ask_facts(shell)
-            self._shell = shell
             return shell
         finally:
             self._opening.release()
@@ -171,11 +165,16 @@ class RemoteHost:
         shell = await self._session()
         return await shell.request(script)
 
-    def close(self) -> None:
-        """Ends the shell."""
-        if self._shell is not None:
-            self._shell.close()
-            self._shell = None
+    async def close(self) -> None:
+        """Ends the shell for good."""
+        self._closed = True
+        await self._end()
+
+    async def _end(self) -> None:
+        shell, self._shell = self._shell, None
+        if shell is not None:
+            shell.close()
+            await shell.lost
 
     async def make_places(self, places: Sequence[tuple[bytes, bool]]) -> list[str]:
         """
@@ -253,14 +252,14 @@ class RemoteHost:
         sent: dict[int, Entry] = {}
         skipped: dict[int, str] = {}
         if small:
-            contents = await self._run(_read_small, tree, writes)
             inline: dict[bytes, bytes] = {}
-            for write, entry, content, reason in contents:
-                if entry is None:
-                    skipped[id(write)] = reason
+            for small_file in await self._run(read_small, tree, writes):
+                key = id(small_file.write)
+                if small_file.entry is None:
+                    skipped[key] = small_file.reason
                 else:
-                    sent[id(write)] = entry
-                    inline[write.path] = content
+                    sent[key] = small_file.entry
+                    inline[small_file.write.path] = small_file.content
             builder.inline = inline
             builder.add([each for each in operations if id(each) not in skipped])
             output = await self.ask(builder.prelude() + builder.script() + b"cd /")
@@ -309,7 +308,7 @@ class RemoteHost:
         )
         output: list[bytes] = []
         stream = await self._command(f"exec sh -c {_quoted(command)}", output.append)
-        chunks = _archive(builder, sent, skipped)
+        chunks = archive(builder, sent, skipped)
         try:
             await pump(chunks, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
             stream.finish()
@@ -349,7 +348,7 @@ class RemoteHost:
             options = ""
         where = quote(directory).decode("utf-8", "surrogateescape")
         command = f"cd -P -- {where} && exec tar -c --no-recursion {options} --null -T - -f - 2>/dev/null"
-        receiver = _Receiver(TarReader(sink), self._run)
+        receiver = Receiver(TarReader(sink), self._run)
         stream = await self._command(f"exec sh -c {_quoted(command)}", receiver.take)
         receiver.transport = stream.transport
         stream.ended.addErrback(lambda failure: failure.trap(ProcessTerminated) and None)
@@ -358,47 +357,6 @@ class RemoteHost:
         stream.finish()
         await stream.ended
         await receiver.drained()
-
-
-class _Receiver:
-    """Hands what comes to a reader in a thread, and holds the sender back while that is behind."""
-
-    _LIMIT = 4 * 1024 * 1024
-
-    def __init__(self, reader: TarReader, run: InThread) -> None:
-        self.transport: object | None = None
-        self._reader = reader
-        self._run = run
-        self._queue: list[bytes] = []
-        self._size = 0
-        self._busy: Deferred[None] | None = None
-        self._paused = False
-
-    def take(self, data: bytes) -> None:
-        """The next bytes from the remote."""
-        self._queue.append(data)
-        self._size += len(data)
-        if self._size > self._LIMIT and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pauseProducing()  # type: ignore[attr-defined]
-        if self._busy is None:
-            self._busy = Deferred.fromCoroutine(self._work())
-
-    async def _work(self) -> None:
-        try:
-            while self._queue:
-                queue, self._queue, self._size = self._queue, [], 0
-                await self._run(self._reader.feed, b"".join(queue))
-                if self._paused and self.transport is not None:
-                    self._paused = False
-                    self.transport.resumeProducing()  # type: ignore[attr-defined]
-        finally:
-            self._busy = None
-
-    async def drained(self) -> None:
-        """Returns when all was handed over; raises what the reader raised."""
-        if self._busy is not None:
-            await self._busy
 
 
 def _quoted(command: str) -> str:
@@ -410,50 +368,3 @@ def _failures(output: bytes) -> Iterator[tuple[int, str]]:
     for found in _FAILED.finditer(output):
         yield int(found.group(1)), output[position : found.start()].decode("utf-8", "replace").strip()
         position = found.end()
-
-
-def _read_small(tree: Tree, writes: Sequence[WriteFile]) -> list[tuple[WriteFile, Entry | None, bytes, str]]:
-    """Reads files that are small, each in one go."""
-    result: list[tuple[WriteFile, Entry | None, bytes, str]] = []
-    for write in writes:
-        source = tree.source + b"/" + write.path if write.path else tree.source
-        pieces: list[bytes] = []
-        entries: list[tuple[Entry | None, str]] = []
-        member = Member(b"x", write.entry, source)
-        for piece in write_members([member], lambda _, entry, reason: entries.append((entry, reason))):
-            pieces.append(piece)
-        entry, reason = entries[0]
-        archive = b"".join(pieces)
-        content = b""
-        if entry is not None:
-            start = len(archive) - entry.size - (-entry.size % 512)
-            content = archive[start : start + entry.size]
-        result.append((write, entry, content, reason))
-    return result
-
-
-def _archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, str]) -> Iterator[bytes]:
-    """Yields the stage as a tar stream, the script last, when it is known which files could be read."""
-    missing: set[bytes] = set()
-
-    def note(member: Member, entry: Entry | None, reason: str) -> None:
-        operation = builder.staged[member.name]
-        if entry is None:
-            missing.add(member.name)
-            skipped[id(operation)] = reason
-        elif isinstance(operation, WriteFile):
-            sent[id(operation)] = entry
-
-    def present() -> Iterator[Member]:
-        for member in builder.members:
-            if member.link is not None and member.link in missing:
-                note(member, None, "the file that it is a hard link of could not be read")
-            else:
-                yield member
-
-    yield from write_members(present(), note)
-    start = b"exec 2>&1; LC_ALL=C; export LC_ALL; umask 077; unset CDPATH\n"
-    script = start + builder.prelude() + builder.script(skipped.keys()) + b"exit 0\n"
-    member = Member(b"s", Entry(0o100600), content=script)
-    yield from write_members([member], lambda *_: None)
-    yield END

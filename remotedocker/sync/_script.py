@@ -263,7 +263,7 @@ class ScriptBuilder:
         self._step(operation, *commands)
 
     def _from_stage(self, operations: Sequence[WriteFile | MakeSymlink]) -> None:
-        """Puts what was unpacked into the stage where it belongs: copied where the inode stays, else moved."""
+        """Puts what was unpacked into the stage where it belongs: copied if the inode stays, else moved."""
         created = [each for each in operations if each.expected is None]
         copies = len(created) <= _GROUP and sum(each.entry.size for each in created) <= _COPY_LIMIT
         groups: dict[tuple[bytes, bool, int], list[WriteFile | MakeSymlink]] = {}

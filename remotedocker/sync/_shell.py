@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotedocker.sync._flow import Gate
+from remotedocker.sync._shellwords import PREAMBLE
 
 __all__ = ["CommandStream", "Shell", "StreamLost"]
 
@@ -43,7 +44,7 @@ class Shell(Protocol):
     def connectionMade(self) -> None:
         """Makes the shell's own messages part of the output, and its ways the same everywhere."""
         assert self.transport is not None
-        self.transport.write(b"exec 2>&1; LC_ALL=C; export LC_ALL; umask 077; unset CDPATH\n")
+        self.transport.write(PREAMBLE)
 
     def request(self, script: bytes) -> Deferred[bytes]:
         """

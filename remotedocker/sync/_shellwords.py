@@ -5,7 +5,10 @@ Bytes as words of a POSIX shell.
 
 from __future__ import annotations
 
-__all__ = ["print_literal", "quote", "timestamp"]
+__all__ = ["PREAMBLE", "print_literal", "quote", "timestamp"]
+
+PREAMBLE = b"exec 2>&1; LC_ALL=C; export LC_ALL; umask 077; unset CDPATH\n"
+"""Makes a shell's messages part of its output, and its ways the same everywhere."""
 
 
 def quote(word: bytes) -> bytes:
@@ -34,4 +37,6 @@ _LITERAL[ord("%")] = b"%%"
 
 def print_literal(content: bytes) -> bytes:
     """@return: a command (a builtin of every shell) that prints C{content}, whatever bytes it has."""
-    return b"printf '" + b"".join(map(_LITERAL.__getitem__, content)) + b"'"
+    start = b"\\055" if content.startswith(b"-") else b""
+    rest = content[1:] if start else content
+    return b"printf '" + start + b"".join(map(_LITERAL.__getitem__, rest)) + b"'"

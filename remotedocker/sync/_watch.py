@@ -64,8 +64,8 @@ _LIMITS = {
 @implementer(IFileWatcher)
 class InotifyWatcher(FileDescriptor):
     """
-    Linux's inotify(7), read by the reactor itself: its queue can be emptied at any moment, which makes a barrier
-    out of it, and each directory is watched on its own, which leaves ignored ones out.
+    Linux's inotify(7), read by the reactor itself: its queue can be emptied at any moment, which makes a
+    barrier out of it, and each directory is watched on its own, which leaves ignored ones out.
     """
 
     _log = Logger()

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.sync.test_mirrors -*-
 """
-L{IRemote} whose commands run on this machine, in a home of their own: the real C{sh}, C{tar} and C{find}, without
-SSH.
+L{IRemote} whose commands run on this machine, in a home of their own: the real C{sh}, C{tar} and C{find},
+without SSH.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ProcessTerminated
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -84,8 +90,8 @@ class _Command:
         remote.commands.append(self.command)
         ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
-                [*remote.shell, "-c", self.command.encode("utf-8", "surrogateescape")],
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                [*remote.shell, "-c", self.command],
                 stdin=theirs,
                 stdout=theirs,
                 stderr=subprocess.DEVNULL,
@@ -93,7 +99,8 @@ class _Command:
                 env=remote.environment,
                 start_new_session=True,
             )
-        inner = factory.buildProtocol(None)
+        inner = factory.buildProtocol(UNIXAddress(None))
+        assert inner is not None
         with ours:
             ours.setblocking(False)
             remote.reactor.adoptStreamConnection(
@@ -140,7 +147,11 @@ class LocalRemote:
     def run(self, command: str, stdin: bytes = b"") -> Deferred[CommandResult]:
         """See L{IRemote}; waits for the command."""
         done = subprocess.run(
-            [*self.shell, "-c", command], input=stdin, capture_output=True, cwd=self.home, env=self.environment
+            [*self.shell, "-c", command],
+            input=stdin,
+            capture_output=True,
+            cwd=self.home,
+            env=self.environment,
         )
         return succeed(CommandResult(done.returncode, "", done.stdout, done.stderr))
 

@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from remotedocker.docker import BindMount, MountForm, PlacedMount
-from remotedocker.errors import SourceMissing, SyncFailed, TreeTooLarge
+from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, TreeTooLarge
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
+
+
+def _content(path: bytes) -> bytes:
+    try:
+        return Path(os.fsdecode(path)).read_bytes()
+    except FileNotFoundError:
+        return b"(gone)"
 
 
 def tree(root: Path) -> dict[str, Any]:
@@ -29,14 +36,17 @@ def tree(root: Path) -> dict[str, Any]:
     for directory, directories, files in os.walk(os.fsencode(root)):
         for name in (*directories, *files):
             path = os.path.join(directory, name)
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
             key = os.fsdecode(path[len(os.fsencode(root)) + 1 :])
             if stat.S_ISLNK(status.st_mode):
                 found[key] = ("link", os.readlink(path))
             elif stat.S_ISDIR(status.st_mode):
                 found[key] = ("directory", oct(status.st_mode & 0o7777))
             elif stat.S_ISREG(status.st_mode):
-                content = Path(os.fsdecode(path)).read_bytes()
+                content = _content(path)
                 found[key] = ("file", oct(status.st_mode & 0o7777), status.st_mtime_ns, content)
     return found
 
@@ -74,6 +84,14 @@ class MirrorsTestCase(TestCase):
         if run:
             self.mirrors.running(container)
         return placed
+
+    async def failing(self, deferred: Deferred[Any], kind: type[RemoteDockerError]) -> RemoteDockerError:
+        """@return: the error with which C{deferred} fails."""
+        try:
+            await deferred
+        except kind as error:
+            return error
+        raise AssertionError(f"it did not fail with {kind.__name__}")
 
     async def equal(self, placed: PlacedMount, laptop: Path | None = None) -> None:
         """Waits until both sides have the same."""
@@ -214,10 +232,14 @@ class PushTests(MirrorsTestCase):
         self.mirrors = self.make(max_tree_files=3)
         for number in range(5):
             (self.laptop / f"f{number}").write_text("x")
-        error = await self.assertFailure(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
+        error = await self.failing(
+            self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge
+        )
         self.assertIn("has 6 files, more than 3 allowed by --max-tree-files", error.message)
         self.mirrors = self.make(max_tree_size=4)
-        error = await self.assertFailure(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
+        error = await self.failing(
+            self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge
+        )
         self.assertIn("has 5 bytes, more than 4 bytes allowed by --max-tree-size", error.message)
 
     async def test_ignored(self) -> None:
@@ -251,7 +273,7 @@ class PlaceTests(MirrorsTestCase):
         self.assertTrue(Path(placed.remote_source).is_dir())
         other = str(self.laptop / "other")
         mount = BindMount(other, "/x", form=MountForm.MOUNT, create_source=False)
-        error = await self.assertFailure(self.mirrors.place([mount]), SourceMissing)
+        error = await self.failing(self.mirrors.place([mount]), SourceMissing)
         self.assertEqual(
             error.message, f'invalid mount config for type "bind": bind source path does not exist: {other}'
         )
@@ -259,11 +281,12 @@ class PlaceTests(MirrorsTestCase):
     async def test_remotes_own(self) -> None:
         """Devices, sockets and prefixes are left alone; our own socket means the remote's daemon."""
         self.mirrors = self.make(remote_prefixes=("/srv/data",), own_sockets=("/home/me/docker.sock",))
+        before = len(self.remote.commands)
         sources = ["/dev/null", "/", "/srv/data/x", "/etc/localtime", "/home/me/docker.sock"]
         placed = await self.mirrors.place([BindMount(source, "/x") for source in sources])
         self.assertEqual([each.remote_source for each in placed], [*sources[:-1], "/var/run/docker.sock"])
         self.assertFalse(any(each.mirrored for each in placed))
-        self.assertEqual(self.remote.commands.count("exec sh"), 1)
+        self.assertEqual(len(self.remote.commands), before)
 
     async def test_off(self) -> None:
         """With C{--sync off} every source is the remote's."""
@@ -379,7 +402,7 @@ class PullTests(MirrorsTestCase):
             file.unlink()
         await self.mirrors.collect("c1")
         self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
-        error = await self.assertFailure(self.mirrors.ready("c1"), SyncFailed)
+        error = await self.failing(self.mirrors.ready("c1"), SyncFailed)
         self.assertIn("all that was in it (3 names) is gone on the remote", error.message)
 
     async def test_laptop_emptied(self) -> None:
@@ -389,7 +412,7 @@ class PullTests(MirrorsTestCase):
         placed = await self.mount(self.laptop, run=False)
         for file in self.laptop.iterdir():
             file.unlink()
-        await self.assertFailure(self.mirrors.ready("c1"), SyncFailed)
+        await self.failing(self.mirrors.ready("c1"), SyncFailed)
         self.assertEqual(sorted(tree(Path(placed.remote_source))), ["a", "b", "c"])
 
 
@@ -444,7 +467,7 @@ class RestartTests(MirrorsTestCase):
         (self.laptop / "a").write_text("two")
         (self.laptop / "b").write_text("new")
         (Path(placed.remote_source) / "c").write_text("theirs")
-        await self.assertFailure(self.mirrors.ready("c1"), Exception)
+        await self.failing(self.mirrors.ready("c1"), RemoteDockerError)
         self.remote.restore()
         await self.equal(placed)
         self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])

@@ -1,0 +1,150 @@
+# -*- test-case-name: tests.sync.test_remote -*-
+"""
+Content on its way: files into an archive or a script, and archives into files, in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from remotedocker.sync._flow import InThread
+from remotedocker.sync._operations import WriteFile
+from remotedocker.sync._script import ScriptBuilder
+from remotedocker.sync._shellwords import PREAMBLE
+from remotedocker.sync._tar import END, Member, TarReader, write_members
+from remotedocker.sync._tree import Entry
+
+__all__ = ["Receiver", "SmallFile", "Tree", "archive", "read_small"]
+
+_SMALL = 1024 * 1024
+"""A file that has grown beyond so many bytes since it was found small is not printed by a shell."""
+
+
+@frozen
+class Tree:
+    """
+    What one tree is, for the remote.
+
+    @ivar place: its path below the directory of all mirrors, with a slash in front.
+    @ivar source: its absolute path on the laptop.
+    """
+
+    place: bytes
+    source: bytes
+
+
+@frozen
+class SmallFile:
+    """
+    @ivar entry: what the file was when it was read; None if it could not be.
+    @ivar reason: why it could not.
+    """
+
+    write: WriteFile
+    entry: Entry | None
+    content: bytes
+    reason: str
+
+
+class Receiver:
+    """Hands what comes to a reader in a thread, and holds the sender back while that is behind."""
+
+    _LIMIT = 4 * 1024 * 1024
+
+    def __init__(self, reader: TarReader, run: InThread) -> None:
+        self.transport: Any = None
+        self._reader = reader
+        self._run = run
+        self._queue: list[bytes] = []
+        self._size = 0
+        self._working = False
+        self._idle: Deferred[None] | None = None
+        self._error: Exception | None = None
+        self._paused = False
+
+    def take(self, data: bytes) -> None:
+        """The next bytes from the remote."""
+        if self._error is not None:
+            return
+        self._queue.append(data)
+        self._size += len(data)
+        if self._size > self._LIMIT and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pauseProducing()
+        if not self._working:
+            self._working = True
+            Deferred.fromCoroutine(self._work())
+
+    async def _work(self) -> None:
+        while self._queue and self._error is None:
+            queue, self._queue, self._size = self._queue, [], 0
+            try:
+                await self._run(self._reader.feed, b"".join(queue))
+            except Exception as error:
+                self._error = error
+            if self._paused:
+                self._paused = False
+                self.transport.resumeProducing()
+        self._working = False
+        if self._idle is not None:
+            self._idle.callback(None)
+
+    async def drained(self) -> None:
+        """Returns when all was handed over; raises what the reader raised."""
+        if self._working:
+            self._idle = Deferred()
+            await self._idle
+        if self._error is not None:
+            raise self._error
+
+
+def read_small(tree: Tree, writes: Sequence[WriteFile]) -> list[SmallFile]:
+    """Reads files that are small, each in one go."""
+    return [_read_one(tree, write) for write in writes]
+
+
+def _read_one(tree: Tree, write: WriteFile) -> SmallFile:
+    source = tree.source + b"/" + write.path if write.path else tree.source
+    noted: list[tuple[Entry | None, str]] = []
+    pieces: list[bytes] = []
+    size = 0
+    for piece in write_members([Member(b"x", write.entry, source)], lambda _, *seen: noted.append(seen)):
+        size += len(piece)
+        if size > _SMALL:
+            return SmallFile(write, None, b"", "it grew while it was read")
+        pieces.append(piece)
+    entry, reason = noted[0]
+    if entry is None:
+        return SmallFile(write, None, b"", reason)
+    start = size - entry.size - (-entry.size % 512)
+    return SmallFile(write, entry, b"".join(pieces)[start : start + entry.size], "")
+
+
+def archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, str]) -> Iterator[bytes]:
+    """Yields the stage as a tar stream, the script last, when it is known which files could be read."""
+    missing: set[bytes] = set()
+
+    def note(member: Member, entry: Entry | None, reason: str) -> None:
+        operation = builder.staged[member.name]
+        if entry is None:
+            missing.add(member.name)
+            skipped[id(operation)] = reason
+        elif isinstance(operation, WriteFile):
+            sent[id(operation)] = entry
+
+    def present() -> Iterator[Member]:
+        for member in builder.members:
+            if member.link is not None and member.link in missing:
+                note(member, None, "the file that it is a hard link of could not be read")
+            else:
+                yield member
+
+    yield from write_members(present(), note)
+    script = PREAMBLE + builder.prelude() + builder.script(skipped.keys()) + b"exit 0\n"
+    member = Member(b"s", Entry(0o100600), content=script)
+    yield from write_members([member], lambda *_: None)
+    yield END
