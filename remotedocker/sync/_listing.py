@@ -71,7 +71,8 @@ def _command(root: bytes, inside: bytes) -> bytes:
     own = _FORMAT.replace(b"%p", b".")
     return (
         b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then"
-        b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
+        b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; "
+        b" else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
         % {b"r": quote(root), b"f": _FORMAT, b"c": inside, b"o": own}
     )
 

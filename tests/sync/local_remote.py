@@ -51,6 +51,7 @@ class _Process(Protocol):
         self.process = process
 
     def connectionMade(self) -> None:
+        assert self.transport is not None
         self.remote.processes.append(self)
         self.inner.makeConnection(self.transport)
 
@@ -90,10 +91,10 @@ class _Command:
         remote.commands.append(self.command)
         ours, theirs = socket.socketpair()
         with theirs:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
+            process = subprocess.Popen(
                 [*remote.shell, "-c", self.command],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 cwd=remote.home,
                 env=remote.environment,
