@@ -87,13 +87,22 @@ def translate_list(body: bytes, view: AnswerView, only: ListFilter | None = None
 
 def translate_system_df(body: bytes, view: AnswerView) -> bytes:
     """
-    C{GET /system/df}: its containers and volumes.
+    C{GET /system/df}: its containers and volumes, where they were before API 1.52 and where they are since.
     """
+
+    def containers(part: bytes) -> bytes:
+        return translate_list(part, view)
+
+    def volumes(part: bytes) -> bytes:
+        return _translate_array(part, lambda entry: _translate_device(entry, view))
+
     return _translate_members(
         body,
         {
-            "Containers": lambda part: translate_list(part, view),
-            "Volumes": lambda part: _translate_array(part, lambda entry: _translate_device(entry, view)),
+            "Containers": containers,
+            "Volumes": volumes,
+            "ContainerUsage": lambda part: _translate_members(part, {"Items": containers}),
+            "VolumeUsage": lambda part: _translate_members(part, {"Items": volumes}),
         },
     )
 

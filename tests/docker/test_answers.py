@@ -207,6 +207,15 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(after["Containers"][0]["Names"], ["/through"])
         self.assertIn("127.0.0.1", [port.get("IP") for port in after["Containers"][0]["Ports"]])
 
+    def test_newer_system_df(self) -> None:
+        """Since API 1.52 the containers and volumes are one level deeper."""
+        listed, volumes = self.body.strip(), b"[" + recorded("through-volume").strip() + b"]"
+        before = b'{"ContainerUsage":{"ActiveCount":2,"Items":%s},"VolumeUsage":{"Items":%s}}\n'
+        self.assertEqual(
+            translate_system_df(before % (listed, volumes), self.view),
+            before % (translate_list(listed, self.view).strip(), volumes.replace(_MIRROR.encode(), b"")),
+        )
+
     def test_nothing_open(self) -> None:
         """A forwarded port that is not open here is shown as exposed."""
         ports = json.loads(translate_list(self.body, View()))[0]["Ports"]
