@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -162,6 +162,8 @@ class QuestionProtocol(_ResponseProtocol):
             in the answer.
         """
         self.reusable = False
+        if not self.connected:
+            return fail(ConnectionEnded("it was lost before the question"))
         waiting: Deferred[Answer] = Deferred(self._cancelled)
         self._waiting = waiting
         self._send(head)

@@ -175,8 +175,8 @@ class EventWatch:
                     self._log.failure("{observer} failed at {event}", observer=observer, event=event.action)
 
     def _complain(self, reason: str) -> None:
-        """Logs why events are not followed now; the same reason once."""
-        if reason != self._complaint:
+        """Logs why events are not followed now, unless we ended them; the same reason once."""
+        if reason != self._complaint and not self._again_at_once:
             self._complaint = reason
             self._log.warn("events are not followed, trying again: {reason}", reason=reason)
 

@@ -6,7 +6,6 @@ Messages built anew: those that are rewritten, our own questions, and our own an
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 
 from remotedocker.http._headers import Headers
 from remotedocker.http._section import is_token
@@ -14,6 +13,32 @@ from remotedocker.http._section import is_token
 __all__ = ["encode_request", "encode_response"]
 
 _BREAKS_LINE = re.compile(rb"[\r\n\0]")
+_REASONS = {
+    100: b"Continue",
+    101: b"Switching Protocols",
+    200: b"OK",
+    201: b"Created",
+    204: b"No Content",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    409: b"Conflict",
+    411: b"Length Required",
+    413: b"Request Entity Too Large",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+}
+"""As Go's C{net/http}, and so dockerd, writes them; Python's own differ between its versions."""
+
 _FRAMING = (b"content-length", b"transfer-encoding", b"trailer")
 
 
@@ -79,13 +104,12 @@ def encode_response(
 
     @param headers: sent as they are, but with their framing replaced by the body's length; with 1xx, 204 and
         304, which have no body, framing is left out.
-    @param reason: the reason phrase; None: the usual one of C{status}.
+    @param reason: the reason phrase; None: the usual one of C{status}, empty if there is none.
     @param to_head: it answers HEAD: the length is that of C{body}, but the body is left out.
     @raise ValueError: a part would break the message apart.
     """
     if reason is None:
-        known = status in HTTPStatus.__members__.values()
-        reason = HTTPStatus(status).phrase.encode("ascii") if known else b""
+        reason = _REASONS.get(status, b"")
     if _BREAKS_LINE.search(reason) is not None:
         raise ValueError("the reason phrase cannot stand in a status line")
     start = b"%b %03d %b" % (_version(version), status, reason)

@@ -175,7 +175,7 @@ class Section(Generic[T]):
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:
-            raise ProtocolError(f"the head is larger than {self._limit} bytes", 431)
+            raise ProtocolError(f"the head, or the trailers, are larger than {self._limit} bytes", 431)
 
     def _take(self, line: bytes) -> None:
         """Judges one line, given without its CR LF."""
@@ -186,6 +186,6 @@ class Section(Generic[T]):
         elif not line:
             self.complete = True
         elif len(self._fields) == MAX_FIELDS:
-            raise ProtocolError(f"the head has more than {MAX_FIELDS} fields", 431)
+            raise ProtocolError(f"there are more than {MAX_FIELDS} header lines", 431)
         else:
             self._fields.append(parse_field(line))

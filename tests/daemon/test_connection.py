@@ -118,6 +118,7 @@ class QuestionTests(ConnectionCase):
         self.close()
         self.assertEqual(self.forgotten, [self.protocol])
         self.assertFalse(self.protocol.reusable)
+        self.failureResultOf(self.protocol.ask(request("GET", "/x")), ConnectionEnded)
 
     def test_cancelled(self) -> None:
         """A cancelled question ends the connection."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
 from remotedocker.errors import PermanentSSHError
@@ -135,8 +135,10 @@ class RoundTests(WatchCase):
         """Who comes later is told a list at once, and everybody with him."""
         self.start()
         late = RecordingObserver()
-        self.client.watch(late)
-        self.pump()
+        with capturedLogs() as logged:
+            self.client.watch(late)
+            self.pump()
+        self.assertEqual([event["log_level"] for event in logged], [LogLevel.info])
         self.assertEqual((len(late.lists), len(self.observer.lists)), (1, 2))
         container_id = self.daemon.create("a")
         self.pump()

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotedocker.http import Headers, ProtocolError, RequestHead, ResponseHead
 from tests.http.observing import Message, observe_requests, observe_responses, request_head
 
-EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 _HUGE = 1 << 22
 

@@ -20,7 +20,7 @@ from remotedocker.http import (
     ResponseParser,
 )
 from tests.corpus import TRANSCRIPTS, Transcript
-from tests.http.observing import bytewise, observe_requests, observe_responses, request_head, ways
+from tests.http.observing import observe_requests, observe_responses, request_head, ways
 
 HOST = b"Host: docker\r\n"
 
@@ -33,45 +33,32 @@ def request(*lines: bytes, body: bytes = b"") -> bytes:
 class CorpusTests(SynchronousTestCase):
     """Conversations of real programs are understood alike, whole and in pieces."""
 
-    def check(self, transcript: Transcript, pieces: list[bytes], back: list[bytes]) -> None:
-        """Both sides of one transcript, in these pieces."""
+    def check_requests(self, transcript: Transcript, pieces: list[bytes]) -> list[RequestHead]:
+        """@return: the heads that the client sent, after everything it sent was found right."""
         requests, raw, rest = observe_requests(pieces, len(transcript.requests))
         self.assertEqual((raw, rest), (transcript.client, transcript.client_raw))
         heads = [message.head for message in requests if isinstance(message.head, RequestHead)]
         self.assertEqual(tuple((head.method, head.target) for head in heads), transcript.requests)
         self.assertNotIn(None, [message.trailers for message in requests])
-        responses, raw, rest = observe_responses(back, heads, transcript.closed)
+        return heads
+
+    def check_responses(self, transcript: Transcript, heads: list[RequestHead], pieces: list[bytes]) -> None:
+        """What the daemon answered to C{heads}."""
+        responses, raw, rest = observe_responses(pieces, heads, transcript.closed)
         self.assertEqual((raw, rest), (transcript.daemon, transcript.daemon_raw))
         answers = [message.head for message in responses if isinstance(message.head, ResponseHead)]
         self.assertEqual(tuple(head.status for head in answers), transcript.statuses)
         final = [message for message in responses if message.trailers is not None]
         self.assertEqual(tuple(message.body for message in final), transcript.bodies)
 
-    def test_whole(self) -> None:
-        """Everything in one piece."""
+    def test_every_way(self) -> None:
+        """Everything in one piece, every byte alone, and two pieces split at every point of either side."""
         for transcript in TRANSCRIPTS:
-            self.check(
-                transcript,
-                [transcript.client + transcript.client_raw],
-                [transcript.daemon + transcript.daemon_raw],
-            )
-
-    def test_bytewise(self) -> None:
-        """Every byte alone."""
-        for transcript in TRANSCRIPTS:
-            self.check(
-                transcript,
-                bytewise(transcript.client + transcript.client_raw),
-                bytewise(transcript.daemon + transcript.daemon_raw),
-            )
-
-    def test_every_split(self) -> None:
-        """Two pieces, split at every point of either side."""
-        for transcript in TRANSCRIPTS:
-            client = transcript.client + transcript.client_raw
-            daemon = transcript.daemon + transcript.daemon_raw
-            for at in range(max(len(client), len(daemon)) + 1):
-                self.check(transcript, [client[:at], client[at:]], [daemon[:at], daemon[at:]])
+            heads: list[RequestHead] = []
+            for pieces in ways(transcript.client + transcript.client_raw):
+                heads = self.check_requests(transcript, pieces)
+            for pieces in ways(transcript.daemon + transcript.daemon_raw):
+                self.check_responses(transcript, heads, pieces)
 
     def test_trailing(self) -> None:
         """What is pipelined behind is kept back, and is understood when its turn comes."""
