@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.trial.itrial import IReporter
+from twisted.trial.reporter import TestResultDecorator
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from zope.interface import implementer
 
 from tests.integration.agent import Agent, Tunnel, laptop_environment
 from tests.integration.remote import EmbeddedRemote
@@ -349,6 +352,27 @@ def _end_shared() -> None:
 atexit.register(_end_shared)
 
 
+@implementer(IReporter)
+class _Noting(TestResultDecorator):
+    """
+    A reporter that notes whether a test failed.
+
+    @ivar failed: whether it did.
+    """
+
+    failed = False
+
+    def addError(self, *arguments: Any) -> None:
+        """See L{IReporter.addError}."""
+        self.failed = True
+        self._originalReporter.addError(*arguments)
+
+    def addFailure(self, *arguments: Any) -> None:
+        """See L{IReporter.addFailure}."""
+        self.failed = True
+        self._originalReporter.addFailure(*arguments)
+
+
 class IntegrationTestCase(SynchronousTestCase):
     """
     @ivar remote: the remote host.
@@ -356,10 +380,9 @@ class IntegrationTestCase(SynchronousTestCase):
     """
 
     def run(self, result: Any = None) -> Any:
-        """Remembers C{result}, so that a failed test can report more."""
-        self._result = result
-        self._before = self._troubles()
-        return super().run(result)
+        """Notes whether the test fails, so that more can be reported then."""
+        self._noting = _Noting(result if result is not None else self.defaultTestResult())
+        return super().run(self._noting)
 
     def setUp(self) -> None:
         """Finds the remote, or says why there is none."""
@@ -441,9 +464,6 @@ class IntegrationTestCase(SynchronousTestCase):
 
     def _report(self, agent: Agent | Tunnel, offset: int) -> None:
         """Prints what the agent logged during a test that failed."""
-        if self._troubles() > self._before and agent.log_file.exists():
+        if self._noting.failed and agent.log_file.exists():
             print(f"\n--- {self.id()}: the agent's log")
             print(agent.log_file.read_bytes()[offset:].decode(errors="replace")[-8000:])
-
-    def _troubles(self) -> int:
-        return sum(len(getattr(self._result, name, ())) for name in ("errors", "failures"))

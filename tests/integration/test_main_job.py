@@ -5,6 +5,7 @@ that the checks themselves fail where ports or files are switched off.
 
 from __future__ import annotations
 
+import signal
 import stat
 
 from tests.integration.agent import free_port
@@ -206,14 +207,14 @@ class ProcessTests(IntegrationTestCase):
             self.assertIn(part, line)
 
     def test_end(self) -> None:
-        """SIGTERM ends it with status 0; its socket is gone and its ports are closed."""
+        """SIGTERM ends it, as a signal does; its socket is gone and its ports are closed."""
         agent = self.own_agent()
         docker = self.docker(agent.docker_host)
         port = free_port()
         run_web_server(docker, "-p", f"{port}:80")
         self.assertTrue(listens(port))
         self.assertEqual(stat.S_IMODE(agent.socket.stat().st_mode), 0o600)
-        self.assertEqual(agent.stop(), 0)
+        self.assertEqual(agent.stop(), -signal.SIGTERM)
         self.assertFalse(agent.socket.exists())
         self.assertFalse(listens(port))
         self.assertFalse(listens(agent.port))
