@@ -7,7 +7,8 @@ held or rewritten.
 from __future__ import annotations
 
 from remotedocker.proxy._address import ListenAddress
+from remotedocker.proxy._dump import Dump, open_dump
 from remotedocker.proxy._factory import ProxyFactory, ProxyOptions
 from remotedocker.proxy._listen import Endpoints
 
-__all__ = ["Endpoints", "ListenAddress", "ProxyFactory", "ProxyOptions"]
+__all__ = ["Dump", "Endpoints", "ListenAddress", "ProxyFactory", "ProxyOptions", "open_dump"]
