@@ -29,7 +29,7 @@ from remotedocker.daemon._connection import ConnectionEnded, EventsProtocol, req
 from remotedocker.daemon._pong import Pong, date_of
 from remotedocker.daemon._questions import Questions
 from remotedocker.docker import ContainerEvent, EventStream
-from remotedocker.errors import PermanentSSHError, RemoteDockerError
+from remotedocker.errors import RemoteDockerError
 from remotedocker.interfaces import IContainerObserver, IRemote, IRemoteObserver
 
 __all__ = ["EventWatch"]
@@ -100,17 +100,21 @@ class EventWatch:
         self._pong.forget()
 
     async def _run(self) -> None:
-        """Round after round, with growing pauses while the daemon cannot be reached."""
+        """
+        Round after round, with growing pauses while the daemon cannot be reached; ends when the login was
+        refused for good.
+        """
         pause = _FIRST_PAUSE
         while True:
             try:
                 await self._remote.when_connected()
+            except RemoteDockerError as error:
+                self._log.error("no events will be followed: {reason}", reason=error.message)
+                return
+            try:
                 reason = await self._round()
                 pause = _FIRST_PAUSE
                 self._complain(f"the stream ended: {reason}")
-            except PermanentSSHError as error:
-                self._log.error("no events will be followed: {reason}", reason=error.message)
-                return
             except (RemoteDockerError, ConnectionEnded) as error:
                 self._complain(str(error))
             if not self._again_at_once:

@@ -4,7 +4,8 @@ Tests for L{remotedocker.daemon._watch}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -348,6 +349,25 @@ class TroubleTests(WatchCase):
         [complaint] = self.complaints(self.start)
         self.assertEqual(complaint, str(self.remote.refused))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refused_later(self) -> None:
+        """A login that once worked and is refused now may work again: it is asked for as always."""
+        refusal = PermanentSSHError(destination="me@remote", reason="wrong key")
+        with self.patched_listing(refusal):
+            self.assertEqual(self.complaints(self.start), [str(refusal)])
+        self.again()
+        self.assertEqual(len(self.observer.lists), 1)
+
+    @contextmanager
+    def patched_listing(self, error: Exception) -> Iterator[None]:
+        """Inside, the containers cannot be listed."""
+
+        async def listing() -> Any:
+            raise error
+
+        patch = self.patch(self.client._watch, "_listing", listing)
+        yield
+        patch.restore()
 
     def test_bug(self) -> None:
         """What nobody foresaw is logged as a failure."""
