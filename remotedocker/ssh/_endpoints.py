@@ -9,17 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionLost
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
-from twisted.internet.task import deferLater
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
 from remotedocker.ssh._channel import Channel, ChannelAddress
 from remotedocker.ssh._connection import Connection
-from remotedocker.ssh._link import Link
 from remotedocker.ssh._wire import string, uint32
 
-__all__ = ["ChannelEndpoint", "open_channel", "streamlocal_channel", "tcp_channel"]
+__all__ = ["ChannelEndpoint", "streamlocal_channel", "tcp_channel"]
 
 
 def streamlocal_channel(connection: Connection, path: str) -> Channel:
@@ -38,27 +36,6 @@ def tcp_channel(connection: Connection, host: str, port: int) -> Channel:
     origin = string(b"127.0.0.1") + uint32(0)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return Channel(connection, b"direct-tcpip", target + origin, shown)
-
-
-async def open_channel(
-    clock: IReactorTime, link: Link, make: Callable[[Connection], Channel], wait: float
-) -> Channel:
-    """
-    Opens a channel on a link; if that is lost meanwhile, on its next login.
-
-    @param wait: seconds after which a lost link is not waited for again.
-    @raise ChannelRefused: the server said no.
-    @raise SSHUnavailable: there was no login in time.
-    """
-    until = clock.seconds() + wait
-    while True:
-        connection = await link.connection()
-        try:
-            return await connection.open(make(connection))
-        except ConnectionLost:
-            if clock.seconds() >= until:
-                raise link.unavailable() from None
-            await deferLater(clock, 0)
 
 
 @implementer(IStreamClientEndpoint)

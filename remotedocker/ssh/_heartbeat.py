@@ -62,6 +62,10 @@ class Heartbeat:
         if call is not None:
             call.cancel()
 
+    def suspect(self) -> None:
+        """There is reason to believe that the link is dead: asks now, and does not wait long."""
+        self._ask(self._clock.seconds(), min(_PATIENCE_AFTER_SLEEP, self._patience))
+
     def _tick(self) -> None:
         """Once a second."""
         now = self._clock.seconds()

@@ -77,6 +77,9 @@ class _Machine(TypingProtocol):
     def lost(self, error: Exception) -> None:
         """The login that stood is gone."""
 
+    def suspect(self) -> None:
+        """The login may be dead."""
+
     def retry(self) -> None:
         """It is time to try again."""
 
@@ -251,6 +254,10 @@ class _Standing:
             self._closing.cancel()
         machine.lost(error)
 
+    def suspect(self) -> None:
+        """Looks whether the login lives."""
+        self._heartbeat.suspect()
+
     def close(self) -> None:
         """Ends the login in good order, if that does not take long."""
         self._heartbeat.stop()
@@ -295,6 +302,14 @@ def _make_machine() -> Callable[[_Core], _Machine]:
         state.upon(_Machine.hurry, nodata=True).loop().returns(None)
     for state in (idle, refused, ending, stopped):
         state.upon(_Machine.hurry).loop().returns(None)
+    for state in (connecting, waiting, barred):
+        state.upon(_Machine.suspect, nodata=True).loop().returns(None)
+    for state in (idle, refused, ending, stopped):
+        state.upon(_Machine.suspect).loop().returns(None)
+    for state in (connecting, connected, waiting, barred):
+        state.upon(_Machine.start, nodata=True).loop().returns(None)
+    for state in (refused, ending, stopped):
+        state.upon(_Machine.start).loop().returns(None)
     stopped.upon(_Machine.stop).loop().returns(None)
     ending.upon(_Machine.stop).loop().returns(None)
 
@@ -337,6 +352,10 @@ def _make_machine() -> Callable[[_Core], _Machine]:
     @waiting.upon(_Machine.hurry).loop()
     def shorten(machine: _Machine, core: _Core, pause: _Pause) -> None:
         pause.hurry()
+
+    @connected.upon(_Machine.suspect).loop()
+    def look(machine: _Machine, core: _Core, standing: _Standing) -> None:
+        standing.suspect()
 
     @connecting.upon(_Machine.stop).to(ending)
     def cancel_trial(machine: _Machine, core: _Core, trial: _Trial) -> None:
@@ -429,10 +448,9 @@ class Link:
         self._machine.stop()
         return stopped
 
-    def abandon(self, error: Exception) -> None:
-        """Gives the current login up, so that another is made."""
-        if self._core.login is not None:
-            self._core.login.abort(error)
+    def suspect(self) -> None:
+        """Looks at once whether the login still lives."""
+        self._machine.suspect()
 
     def connection(self) -> Deferred[Connection]:
         """

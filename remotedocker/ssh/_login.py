@@ -29,6 +29,7 @@ from remotedocker.ssh._agent import connect_agent
 from remotedocker.ssh._connection import Connection
 from remotedocker.ssh._hostkeys import HostKeyPolicy
 from remotedocker.ssh._identities import gather_identities
+from remotedocker.ssh._primer import Primer
 from remotedocker.ssh._sshconfig import ResolvedHost
 from remotedocker.ssh._transport import ClientTransport
 from remotedocker.ssh._userauth import Answers, AuthenticationRefused, UserAuthentication
@@ -45,11 +46,13 @@ class Login:
     """
     A login that succeeded.
 
+    @ivar primed: the first thing that is done with it.
     @ivar ended: fires with the reason when the connection is lost.
     """
 
     transport: ClientTransport
     connection: Connection
+    primed: Primer
     ended: Deferred[Exception]
 
     def abort(self, error: Exception) -> None:
@@ -215,7 +218,7 @@ async def log_in(
         destination=host.destination,
         algorithms=transport.negotiated,
     )
-    return Login(transport, connection, attempt.ended)
+    return Login(transport, connection, Primer(reactor, connection), attempt.ended)
 
 
 def _policy(host: ResolvedHost, accept_new_host_key: bool) -> HostKeyPolicy:

@@ -1,34 +1,38 @@
 # -*- test-case-name: tests.ssh.test_remote -*-
 """
 The remote host: logins that are kept, and everything that goes over them.
+
+The first link is for what people wait for (exec, attach, logs, forwarded ports), the others for bulk
+(uploads, load, save, files), so that neither stands in the other's way in a socket's buffer. Each heals by
+itself; while a bulk link is down its streams take the first one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-from twisted.internet.error import ConnectionClosed
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from remotedocker.errors import DaemonUnreachable, ForwardingForbidden, PermanentSSHError, SSHError
+from remotedocker.errors import ForwardingForbidden, PermanentSSHError, SSHError
 from remotedocker.interfaces import CommandResult, IRemote, IRemoteFilesystem, IRemoteObserver
 from remotedocker.ssh._channel import Channel
 from remotedocker.ssh._command import CommandChannel, CommandRunner, SubsystemChannel
 from remotedocker.ssh._connection import ChannelRefused, Connection
 from remotedocker.ssh._destination import SSHConfiguration, parse_docker_url
-from remotedocker.ssh._endpoints import ChannelEndpoint, open_channel, streamlocal_channel, tcp_channel
+from remotedocker.ssh._docker import DockerChannels
+from remotedocker.ssh._endpoints import ChannelEndpoint, tcp_channel
 from remotedocker.ssh._filesystem import FilesystemSession
-from remotedocker.ssh._heartbeat import Heartbeat
 from remotedocker.ssh._link import Link
-from remotedocker.ssh._login import Login, log_in
-from remotedocker.ssh._sshconfig import ResolvedHost, resolve
-from remotedocker.ssh._userauth import Answers
+from remotedocker.ssh._links import LinkFactory, LoginExtras
+from remotedocker.ssh._login import Login
+from remotedocker.ssh._sshconfig import resolve
 
 __all__ = ["Remote"]
 
@@ -52,54 +56,31 @@ class Remote:
         @raise SSHError: ssh_config has an error.
         """
         self._reactor = reactor
-        self._configuration = configuration
-        self._host: ResolvedHost = resolve(configuration, environ)
-        self._docker = parse_docker_url(configuration.remote_docker)
+        self._wait = configuration.wait_for_ssh
+        host = resolve(configuration, environ)
+        address = parse_docker_url(configuration.remote_docker)
+        self.destination = host.destination
+        self._docker = DockerChannels(address, self.destination)
+        self._docker_name = str(address)
+        self._files = FilesystemSession(self.destination, self._open_sftp)
         self._observers: list[IRemoteObserver] = []
         self._awaiting: list[Deferred[None]] = []
         self._refusal: PermanentSSHError | None = None
-        self._answers = Answers()
-        self.destination = self._host.destination
-        self._files_session = FilesystemSession(self.destination, self._open_sftp)
-        self._main = Link(
-            reactor,
-            self.destination,
-            self._log_in,
-            self._files(),
-            self,
-            configuration.wait_for_ssh,
-            self._watch,
-        )
-
-    def _files(self) -> tuple[Path, ...]:
-        """@return: what a refusal depends on."""
-        host = self._host
-        return (*host.identities, *host.certificates, *host.user_known_hosts, *host.global_known_hosts)
-
-    def _log_in(self) -> Deferred[Login]:
-        """@return: fires with a new login."""
-        endpoint = HostnameEndpoint(
-            self._reactor, self._host.host, self._host.port, timeout=self._host.connect_timeout
-        )
-        accept = self._configuration.accept_new_host_key
-        return Deferred.fromCoroutine(log_in(self._reactor, self._host, endpoint, self._answers, accept))
-
-    def _watch(self, login: Login, dead: Callable[[str], None]) -> Heartbeat:
-        """@return: what notices that a login is dead."""
-        host = self._host
-        return Heartbeat(
-            self._reactor, login.transport, login.connection, dead, host.alive_interval, host.alive_count
-        )
+        self._extras: LoginExtras | None = None
+        factory = LinkFactory(reactor, host, configuration, environ)
+        self._main = factory.make(self)
+        self._bulk = [factory.make(_BulkEvents()) for _ in range(configuration.connections - 1)]
 
     # Life
 
     def start(self) -> None:
-        """Logs in, and from now on keeps the login."""
+        """Logs in, and from now on keeps the logins."""
         self._main.start()
 
     def stop(self) -> Deferred[None]:
         """@return: fires when no connection is left."""
-        return gatherResults([self._main.stop()]).addCallback(lambda _: None)
+        self._drop_extras()
+        return gatherResults([link.stop() for link in (self._main, *self._bulk)]).addCallback(lambda _: None)
 
     @property
     def connected(self) -> bool:
@@ -137,13 +118,19 @@ class Remote:
 
     def link_up(self, login: Login) -> None:
         """The first link stands."""
+        self._extras = LoginExtras(self._reactor, login, self._docker)
+        for link in self._bulk:
+            link.start()
         waiting, self._awaiting = self._awaiting, []
         for one in waiting:
             one.callback(None)
         self._tell(lambda observer: observer.connected())
 
     def link_down(self, error: Exception) -> None:
-        """The first link was lost."""
+        """The first link was lost; the others are looked at, for they may share its fate."""
+        self._drop_extras()
+        for link in self._bulk:
+            link.suspect()
         self._tell(lambda observer: observer.disconnected(error))
 
     def link_refused(self, error: PermanentSSHError) -> None:
@@ -153,46 +140,66 @@ class Remote:
         for one in waiting:
             one.errback(error)
 
+    def _drop_extras(self) -> None:
+        """Closes what was opened ahead."""
+        extras, self._extras = self._extras, None
+        if extras is not None:
+            extras.stop()
+
     # What goes over it
 
-    async def _open(self, link: Link, make: Callable[[Connection], Channel]) -> Channel:
-        """@return: an open channel."""
-        return await open_channel(self._reactor, link, make, self._configuration.wait_for_ssh)
+    def _links(self, bulk: bool) -> Sequence[Link]:
+        """@return: the links for a stream, the best first."""
+        if not bulk:
+            return [self._main]
+        standing = [link for link in self._bulk if link.login is not None]
+        return [*sorted(standing, key=_busyness), self._main]
+
+    async def _open(self, link: Link, use: Callable[[Connection], Awaitable[Channel]]) -> Channel:
+        """
+        Opens a channel on a link; if that is lost meanwhile, on its next login.
+
+        @raise SSHUnavailable: there was no login in time.
+        """
+        until = self._reactor.seconds() + self._wait
+        while True:
+            connection = await link.connection()
+            try:
+                return await use(connection)
+            except ConnectionLost:
+                if self._reactor.seconds() >= until:
+                    raise link.unavailable() from None
+                await deferLater(self._reactor, 0)
 
     def docker_endpoint(self, bulk: bool = False) -> IStreamClientEndpoint:
         """See L{IRemote.docker_endpoint}."""
-        docker = self._docker
-
-        def make(connection: Connection) -> Channel:
-            if docker.path is not None:
-                return streamlocal_channel(connection, docker.path)
-            return tcp_channel(connection, docker.host, docker.port)
 
         async def obtain() -> Channel:
-            try:
-                return await self._open(self._main, make)
-            except ChannelRefused as refused:
-                if refused.code == _PROHIBITED:
-                    raise self._forbidden(str(docker), refused) from None
-                raise DaemonUnreachable(
-                    socket=docker, destination=self.destination, reason=refused.words or "refused"
-                ) from None
+            link = self._links(bulk)[0]
+            extras = self._extras if link is self._main else None
+            warm = extras.take() if extras is not None else None
+            if warm is not None:
+                return warm
+            channel = await self._open(link, self._docker.open)
+            if extras is not None:
+                extras.worked()
+            return channel
 
-        return ChannelEndpoint(obtain, str(docker))
-
-    def _forbidden(self, target: str, refused: ChannelRefused) -> ForwardingForbidden:
-        """@return: the error that says that the server does not forward there."""
-        return ForwardingForbidden(destination=self.destination, target=target, reason=refused.words)
+        return ChannelEndpoint(obtain, self._docker_name)
 
     def tcp_endpoint(self, host: str, port: int) -> IStreamClientEndpoint:
         """See L{IRemote.tcp_endpoint}."""
 
         async def obtain() -> Channel:
             try:
-                return await self._open(self._main, lambda connection: tcp_channel(connection, host, port))
+                return await self._open(
+                    self._main, lambda connection: connection.open(tcp_channel(connection, host, port))
+                )
             except ChannelRefused as refused:
                 if refused.code == _PROHIBITED:
-                    raise self._forbidden(f"{host}:{port}", refused) from None
+                    raise ForwardingForbidden(
+                        destination=self.destination, target=f"{host}:{port}", reason=refused.words
+                    ) from None
                 raise SSHError(
                     destination=self.destination,
                     reason=f"no connection to {host}:{port} there: {refused.words}",
@@ -200,29 +207,38 @@ class Remote:
 
         return ChannelEndpoint(obtain, f"{host}:{port}")
 
+    async def _open_session(self, make: Callable[[Connection], Channel], what: str) -> Channel:
+        """
+        Opens a session on a bulk link, or on the first one where the server allows no more on that.
+
+        @param what: for messages.
+        """
+        words = ""
+        for link in self._links(bulk=True):
+            login = link.login
+            if login is not None:
+                await login.primed.wait()
+            try:
+                return await self._open(link, lambda connection: connection.open(make(connection)))
+            except ChannelRefused as refused:
+                words = refused.words
+        raise SSHError(destination=self.destination, reason=f"it {what} ({words}); {_TOO_FEW_SESSIONS}")
+
     def command_endpoint(self, command: str) -> IStreamClientEndpoint:
         """See L{IRemote.command_endpoint}."""
 
         async def obtain() -> Channel:
-            try:
-                return await self._open(self._main, lambda connection: CommandChannel(connection, command))
-            except ChannelRefused as refused:
-                raise SSHError(
-                    destination=self.destination,
-                    reason=f"it runs no command ({refused.words}); {_TOO_FEW_SESSIONS}",
-                ) from None
+            return await self._open_session(
+                lambda connection: CommandChannel(connection, command), "runs no command"
+            )
 
         return ChannelEndpoint(obtain, f"`{command}`")
 
     async def _open_sftp(self) -> Channel:
         """@return: a channel to the server's SFTP subsystem."""
-        try:
-            return await self._open(self._main, lambda connection: SubsystemChannel(connection, "sftp"))
-        except ChannelRefused as refused:
-            raise SSHError(
-                destination=self.destination,
-                reason=f"it opens no SFTP session ({refused.words}); {_TOO_FEW_SESSIONS}",
-            ) from None
+        return await self._open_session(
+            lambda connection: SubsystemChannel(connection, "sftp"), "opens no SFTP session"
+        )
 
     def run(self, command: str, stdin: bytes = b"") -> Deferred[CommandResult]:
         """See L{IRemote.run}."""
@@ -239,4 +255,29 @@ class Remote:
 
     def filesystem(self) -> Deferred[IRemoteFilesystem]:
         """See L{IRemote.filesystem}."""
-        return Deferred.fromCoroutine(self._files_session.get())
+        return Deferred.fromCoroutine(self._files.get())
+
+
+def _busyness(link: Link) -> int:
+    """@return: how many channels a link has."""
+    return 0 if link.login is None else len(link.login.connection.channels)
+
+
+class _BulkEvents:
+    """A bulk link's coming and going is of interest to logs only."""
+
+    _log = Logger()
+
+    def link_up(self, login: Login) -> None:
+        """It stands."""
+        self._log.debug("Another connection for bulk streams stands.")
+
+    def link_down(self, error: Exception) -> None:
+        """It was lost."""
+        self._log.debug("A connection for bulk streams was lost: {error}", error=str(error))
+
+    def link_refused(self, error: PermanentSSHError) -> None:
+        """There will be none."""
+        self._log.warn(
+            "Bulk streams share the one SSH connection, for there is no other: {error}", error=str(error)
+        )

@@ -166,6 +166,9 @@ class ClientTransport(SSHClientTransport):
     def connectionMade(self) -> None:
         """Greets the server, and begins the key exchange in the same flight."""
         self.transport.write(self.ourVersionString + b"\r\n")
+        no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            no_delay(True)
         register = getattr(self.transport, "registerProducer", None)
         if register is not None:
             register(self, True)

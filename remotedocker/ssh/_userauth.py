@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from remotedocker.ssh._certificates import plain_type
 from remotedocker.ssh._keys import signature_algorithms
 from remotedocker.ssh._wire import Reader, string, uint32
 
@@ -217,7 +218,7 @@ class UserAuthentication(SSHService):
         if announced is None:
             return usable[0]
         taken = announced.split(b",")
-        return next((algorithm for algorithm in usable if algorithm in taken), None)
+        return next((algorithm for algorithm in usable if plain_type(algorithm) in taken), None)
 
     async def _try_password(self) -> _Verdict | None:
         """@return: the verdict about a password; None when nobody can be asked, or it was wrong too often."""

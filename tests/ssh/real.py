@@ -64,6 +64,7 @@ class RealServerMixin:
             identities=(self.server.identity_file,),
             known_hosts=(self.server.known_hosts_file,),
             wait_for_ssh=20.0,
+            connections=1,
         )
         return evolve(usual, **changes)
 

@@ -1,0 +1,204 @@
+# -*- test-case-name: tests.ssh.test_prompt -*-
+"""
+Asking the user: on the terminal, or by the program that C{SSH_ASKPASS} names, as ssh(1) chooses between them.
+
+The reactor goes on while the user types. Passwords and passphrases are remembered as long as this process
+runs, so that a login that is made again does not ask again; one-time codes are not.
+"""
+
+from __future__ import annotations
+
+import os
+import termios
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from remotedocker.ssh._userauth import Answers
+
+__all__ = ["Prompter"]
+
+_TERMINAL = "/dev/tty"
+_REMEMBERED = ("password", "passphrase")
+_LONGEST_LINE = 1024
+
+
+class Prompter:
+    """
+    Asks one question at a time.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, environ: Mapping[str, str], terminal: str = _TERMINAL) -> None:
+        """
+        @param terminal: the path of the controlling terminal.
+        """
+        self._reactor = reactor
+        self._environ = dict(environ)
+        self._terminal = terminal
+        self._lock = DeferredLock()
+        self._remembered: dict[str, str] = {}
+
+    @property
+    def able(self) -> bool:
+        """Whether there is any way to ask."""
+        return self._askpass() is not None or self._open_terminal(check_only=True) is not None
+
+    def answers(self, batch_mode: bool = False) -> Answers:
+        """
+        @param batch_mode: nobody shall be asked.
+        @return: for one login: what is remembered is used once in it, for if it is asked again it was wrong.
+        """
+        if batch_mode or not self.able:
+            return Answers()
+        used: set[str] = set()
+
+        async def secret(prompt: str, visible: bool) -> str | None:
+            await self._lock.acquire()
+            try:
+                known = self._remembered.get(prompt)
+                if known is not None and prompt not in used:
+                    used.add(prompt)
+                    return known
+                typed = await self._ask(prompt, visible)
+                used.add(prompt)
+                if typed is not None and not visible and any(word in prompt.lower() for word in _REMEMBERED):
+                    self._remembered[prompt] = typed
+                return typed
+            finally:
+                self._lock.release()
+
+        return Answers(secret)
+
+    def _askpass(self) -> str | None:
+        """@return: the program that asks in a window, if there is one, and a display for it."""
+        program = self._environ.get("SSH_ASKPASS")
+        require = self._environ.get("SSH_ASKPASS_REQUIRE", "")
+        display = self._environ.get("DISPLAY") or self._environ.get("WAYLAND_DISPLAY")
+        if not program or require == "never" or not (display or require in ("force", "prefer")):
+            return None
+        return program
+
+    def _open_terminal(self, check_only: bool = False) -> int | None:
+        """
+        @return: a descriptor of the terminal, or None where there is none; -1 stands for one if only checked.
+        """
+        if self._environ.get("SSH_ASKPASS_REQUIRE") == "force":
+            return None
+        try:
+            descriptor = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        if check_only:
+            os.close(descriptor)
+            return -1
+        return descriptor
+
+    async def _ask(self, prompt: str, visible: bool) -> str | None:
+        """@return: what was typed; None when the user would not."""
+        program = self._askpass()
+        if program is not None and self._environ.get("SSH_ASKPASS_REQUIRE") in ("force", "prefer"):
+            return await self._ask_by_program(program, prompt)
+        descriptor = self._open_terminal()
+        if descriptor is not None:
+            try:
+                return await _TerminalQuestion(self._reactor, descriptor, prompt, visible).answer
+            finally:
+                os.close(descriptor)
+        return None if program is None else await self._ask_by_program(program, prompt)
+
+    async def _ask_by_program(self, program: str, prompt: str) -> str | None:
+        """@return: the line that the program prints; None when it fails, which is how the user says no."""
+        child = _Askpass()
+        try:
+            self._reactor.spawnProcess(child, program, [program, prompt], env=self._environ)
+        except OSError as error:
+            self._log.warn("SSH_ASKPASS {program} cannot be run: {error}", program=program, error=str(error))
+            return None
+        return await child.answer
+
+
+class _Askpass(ProcessProtocol):
+    """The program that asks."""
+
+    def __init__(self) -> None:
+        self._printed = b""
+        self.answer: Deferred[str | None] = Deferred(lambda _: self.transport.signalProcess("KILL"))
+
+    def outReceived(self, data: bytes) -> None:
+        """What the user typed."""
+        self._printed = (self._printed + data)[:_LONGEST_LINE]
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is done."""
+        if not self.answer.called:
+            good = getattr(reason.value, "exitCode", None) == 0
+            line = self._printed.decode("utf-8", "replace").split("\n")[0].rstrip("\r")
+            self.answer.callback(line if good else None)
+
+
+@implementer(IReadDescriptor)
+class _TerminalQuestion:
+    """
+    A question on the terminal, and the line that is typed.
+
+    @ivar answer: fires with the line; with None at the end of the file.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int, prompt: str, visible: bool) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._typed = b""
+        self._before: list[Any] | None = None
+        self._visible = visible
+        self.answer: Deferred[str | None] = Deferred(lambda _: self._restore())
+        if not visible:
+            self._before = termios.tcgetattr(descriptor)
+            silent = termios.tcgetattr(descriptor)
+            silent[3] &= ~termios.ECHO
+            termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+        os.write(descriptor, prompt.encode())
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """What the reactor waits on."""
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """For logs."""
+        return "terminal"
+
+    def doRead(self) -> None:
+        """Something was typed."""
+        try:
+            data = os.read(self._descriptor, _LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._typed = (self._typed + data)[:_LONGEST_LINE]
+        if not data or b"\n" in self._typed:
+            self._restore()
+            line = self._typed.split(b"\n")[0].rstrip(b"\r")
+            self.answer.callback(line.decode("utf-8", "replace") if b"\n" in self._typed else None)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops."""
+        self._restore()
+        if not self.answer.called:
+            self.answer.callback(None)
+
+    def _restore(self) -> None:
+        """Leaves the terminal as it was."""
+        self._reactor.removeReader(self)
+        if self._before is not None:
+            before, self._before = self._before, None
+            termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
+            os.write(self._descriptor, b"\n")
