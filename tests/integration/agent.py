@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import wait_until
 
-__all__ = ["Agent", "AgentFailed", "Tunnel", "free_port", "laptop_environment"]
+__all__ = ["Agent", "AgentFailed", "Child", "Tunnel", "free_port", "laptop_environment"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ def laptop_environment(home: Path) -> dict[str, str]:
     return environment
 
 
-class _Child:
+class Child:
     """
     A process with a log, that ends with this one.
 
@@ -150,7 +150,7 @@ class _Child:
         return self.ready()
 
 
-class Agent(_Child):
+class Agent(Child):
     """
     C{twistd -n remotedocker}, listening on a TCP port of the loopback and on a unix socket.
 
@@ -165,7 +165,7 @@ class Agent(_Child):
         self.state = directory / "state"
 
     def command(self) -> list[str]:
-        """See L{_Child.command}."""
+        """See L{Child.command}."""
         twistd = Path(sys.executable).with_name("twistd")
         destination = () if "--ssh" in self.options else ("--ssh", self.remote.destination)
         return [
@@ -177,7 +177,7 @@ class Agent(_Child):
         ]
 
     def environment(self) -> Mapping[str, str]:
-        """See L{_Child.environment}."""
+        """See L{Child.environment}."""
         return {**super().environment(), "PYTHONPATH": str(_CHECKOUT), "PYTHONUNBUFFERED": "1"}
 
     def ready(self) -> bool:
@@ -190,7 +190,7 @@ class Agent(_Child):
         return found[0] if found else None
 
 
-class Tunnel(_Child):
+class Tunnel(Child):
     """C{ssh -L}: the daemon's API and nothing more."""
 
     def __init__(self, remote: EmbeddedRemote, directory: Path) -> None:
@@ -198,7 +198,7 @@ class Tunnel(_Child):
         self.remote = remote
 
     def command(self) -> list[str]:
-        """See L{_Child.command}."""
+        """See L{Child.command}."""
         return [
             *(
                 "ssh",

@@ -24,7 +24,7 @@ from tests.integration.engine import find_engine
 from tests.integration.prerequisites import install, missing_packages, obstacle
 from tests.integration.remote import EmbeddedRemote, remove_cgroups
 
-__all__ = ["OBSTACLE_VARIABLE", "running_remote", "main"]
+__all__ = ["OBSTACLE_VARIABLE", "end_on_signals", "main", "running_remote"]
 
 OBSTACLE_VARIABLE = "REMOTEDOCKER_TEST_OBSTACLE"
 """Why there is no remote; read by the tests' skip."""
@@ -51,6 +51,12 @@ def _sweep(parent: Path) -> None:
             remove_cgroups(left.name)
 
 
+def end_on_signals() -> None:
+    """SIGTERM and SIGHUP end this process like an exception, so that everything is cleaned up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+
+
 @contextlib.contextmanager
 def running_remote(delay_ms: float = 0.0) -> Iterator[EmbeddedRemote]:
     """
@@ -58,8 +64,7 @@ def running_remote(delay_ms: float = 0.0) -> Iterator[EmbeddedRemote]:
 
     @raise tests.integration.sandbox.SandboxError: it could not be started.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    end_on_signals()
     parent = Path("/var/tmp")
     _sweep(parent)
     directory = Path(tempfile.mkdtemp(prefix=f"{_NAME}{os.getpid()}-", dir=parent))
