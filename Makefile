@@ -37,6 +37,7 @@ lint: $(VENV)/bin/tox
 	$(VENV)/bin/tox run -e lint,mypy
 
 demo: | $(VENV)/bin/python
+	@rm -rf build  # what a former build left would be installed too
 	$(VENV)/bin/pip install --quiet .
 	$(VENV)/bin/python -m tests.integration.demo
 
