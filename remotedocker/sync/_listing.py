@@ -86,12 +86,13 @@ def list_command(root: bytes, paths: Iterable[bytes] = (b"",)) -> bytes:
 def changes_command(root: bytes, since: bytes) -> bytes:
     """
     @param since: the remote's clock, seconds since the epoch with a fraction.
-    @return: a shell command that lists what changed below C{root} after C{since}, and all names in each
-        directory that did: what was there and is not listed is gone.
+    @return: a shell command that lists the root in any case (if it is there), what changed below it after
+        C{since}, and all names in each directory that did: what was there and is not listed is gone.
     """
     return _command(
         root,
-        b'find . -newerct @%s \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
+        b'find . -path . -printf "$F" , -newerct @%s'
+        b' \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
         b' \'exec find "$@" -mindepth 1 -maxdepth 1 -printf "$F"\' sh {} + \\)' % (since, _UNREADABLE),
     )
 
