@@ -121,7 +121,7 @@ class Ours:
             os.environ,
         )
         self.root = bench.top / "ours"
-        state = bench.top / f"state{bench.serial}"
+        state = bench.top / f"state{bench.serial}-{bench.port}"
         state.mkdir()
         configuration = SyncConfiguration(agent_id=f"bench{bench.serial}", sync_root=str(self.root))
         self.mirrors = Mirrors(reactor, self.remote, configuration, state)

@@ -33,6 +33,7 @@ from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of
 __all__ = ["FileReceiver", "LaptopTree", "Pulled", "Refused", "Trash"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_BITS = 0o1777
 """Permission bits that may come from the remote: not C{setuid} and C{setgid}."""
 
@@ -258,7 +259,10 @@ class FileReceiver:
     _entry: Entry | None = field(init=False, default=None)
     _file: int = field(init=False, default=-1)
     _directory: int = field(init=False, default=-1)
+    _where: bytes = field(init=False, default=b"")
     _name: bytes = field(init=False, default=b"")
+    _prefix: bytes = field(init=False, factory=lambda: _temporary())
+    _count: int = field(init=False, default=0)
     _temporary: bytes = field(init=False, default=b"")
     _answered: set[bytes] = field(init=False, factory=set)
 
@@ -274,15 +278,30 @@ class FileReceiver:
         if not entry.is_file or link:
             self.pulled.failed.append((operation, "it is no regular file any more"))
             return
+        self._count += 1
         try:
-            with self.tree.parent(path) as (descriptor, last):
-                self._temporary = _temporary()
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._file = os.open(self._temporary, flags, 0o600, dir_fd=descriptor)
-                self._directory = os.dup(descriptor)
-            self._current, self._entry, self._name = operation, entry, last
+            self._enter(path)
+            self._temporary = b"%s-%d" % (self._prefix, self._count)
+            self._file = os.open(self._temporary, _CREATE, 0o600, dir_fd=self._directory)
+            self._current, self._entry = operation, entry
         except (OSError, Refused) as error:
             self._fail(operation, error)
+
+    def _enter(self, path: bytes) -> None:
+        """Opens the directory of C{path}, unless it is that of the file before."""
+        parts = self.tree.split(path)
+        self._name = parts[-1]
+        where = path.rpartition(b"/")[0]
+        if self._directory >= 0 and where == self._where:
+            return
+        self._leave()
+        with self.tree.parent(path) as (descriptor, _):
+            self._directory, self._where = os.dup(descriptor), where
+
+    def _leave(self) -> None:
+        if self._directory >= 0:
+            os.close(self._directory)
+        self._directory = -1
 
     def data(self, piece: bytes | memoryview) -> None:
         """Content."""
@@ -301,12 +320,14 @@ class FileReceiver:
         if operation is None or entry is None:
             return
         try:
-            os.fchmod(self._file, entry.permissions & _KEPT_BITS)
-            os.utime(self._file, ns=(time.time_ns(), entry.mtime))
+            permissions = entry.permissions & _KEPT_BITS
+            if permissions != 0o600:
+                os.fchmod(self._file, permissions)
+            os.utime(self._file, ns=(entry.mtime, entry.mtime))
+            local = entry_of(os.fstat(self._file))
             if self.tree.check(self._directory, self._name, operation.expected) is not None:
                 self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
             os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            local = self.tree.look(self._directory, self._name)
         except (OSError, Refused) as error:
             self._fail(operation, error)
             return
@@ -324,19 +345,19 @@ class FileReceiver:
         for path, operation in self.wanted.items():
             if path not in self._answered:
                 self.pulled.failed.append((operation, "the remote could not read it"))
+        self._leave()
         return self.pulled
 
     def _fail(self, operation: WriteFile, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         self.pulled.failed.append((operation, reason))
-        if self._directory >= 0:
+        if self._file >= 0:
             with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._directory)
         self._close()
 
     def _close(self) -> None:
-        for descriptor in (self._file, self._directory):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._directory = -1
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
         self._current = self._entry = None

@@ -10,7 +10,7 @@ directory that changed and all of whose names follow.
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from attrs import Factory, define, frozen
 
@@ -63,7 +63,7 @@ class RemoteScan:
     delta: dict[bytes, Entry | None] = Factory(dict)
     listed: set[bytes] = Factory(set)
     unknown: set[bytes] = Factory(set)
-    incomplete: list[bytes] = Factory(list)
+    incomplete: set[bytes] = Factory(set)
 
 
 def _command(root: bytes, inside: bytes) -> bytes:
@@ -132,22 +132,29 @@ def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> 
     return scan
 
 
-def changes(records: Iterable[Listed], base: Base, coarse: bool = False) -> RemoteScan:
-    """@return: how the remote differs from C{base} where the output of L{changes_command} tells of it."""
+def changes(
+    records: Iterable[Listed], base: Base, coarse: bool = False, with_root: bool = True
+) -> RemoteScan:
+    """
+    @param with_root: the root was looked at: if it is not listed, it is gone.
+    @return: how the remote differs from C{base} where the output of L{changes_command} tells of it.
+    """
     scan = RemoteScan()
     complete: set[bytes] = set()
     for record in records:
         if record.complete and not record.unreadable:
             complete.add(record.path)
-        _compare(record, base, coarse, scan)
-    if not scan.listed:
+        _compare(record, base, coarse, scan, complete)
+    if with_root and b"" not in scan.listed:
         scan.delta.update({b"": None} if b"" in base else {})
         return scan
     _vanished(base, complete, scan)
     return scan
 
 
-def _compare(record: Listed, base: Base, coarse: bool, scan: RemoteScan) -> None:
+def _compare(
+    record: Listed, base: Base, coarse: bool, scan: RemoteScan, complete: Container[bytes] = ()
+) -> None:
     path, entry = record.path, record.entry
     scan.listed.add(path)
     known = base.get(path)
@@ -158,8 +165,11 @@ def _compare(record: Listed, base: Base, coarse: bool, scan: RemoteScan) -> None
         scan.delta.pop(path, None)
     if record.unreadable:
         scan.unknown.add(path)
+    elif record.complete:
+        scan.incomplete.discard(path)
     elif entry is not None and entry.is_directory and (before is None or not before.is_directory):
-        scan.incomplete.append(path)
+        if path not in complete:
+            scan.incomplete.add(path)
 
 
 def _vanished(base: Base, complete: set[bytes], scan: RemoteScan) -> None:

@@ -138,7 +138,7 @@ class Passes:
             found = await self.run(changes, records, agreement.base, facts.coarse)
             if found.incomplete:
                 more = await self.host.list_parts(self.tree, found.incomplete)
-                added: RemoteScan = await self.run(changes, more, agreement.base, facts.coarse)
+                added: RemoteScan = await self.run(changes, more, agreement.base, facts.coarse, False)
                 found.delta.update(added.delta)
                 found.listed |= added.listed
                 found.unknown |= added.unknown

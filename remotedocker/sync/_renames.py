@@ -9,20 +9,20 @@ that is below it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from types import MappingProxyType
 
 from remotedocker.sync._operations import Rename
-from remotedocker.sync._tree import Agreed, Base, Delta, Entry, under
+from remotedocker.sync._tree import Agreed, Base, Delta, Entry, ancestors, under
 
 __all__ = ["find_renames"]
 
 
 def find_renames(
-    base: Base, local: Delta, touched: Collection[bytes] = ()
+    base: Base, local: Delta, remote: Delta = MappingProxyType({})
 ) -> tuple[list[Rename], dict[bytes, Agreed], dict[bytes, Entry | None]]:
     """
     @param local: what the laptop has, where it differs from C{base}.
-    @param touched: paths at which the other side changed something too; nothing there is taken for a rename.
+    @param remote: what the remote has, where it differs; nothing there is taken for a rename.
     @return: the renames, in an order in which they can be done; the agreement as it is after them; and what
         of C{local} is left to do then. Where there is no rename, C{base} and C{local} come back themselves.
     """
@@ -33,32 +33,39 @@ def find_renames(
                 vanished[base[path].local.inode] = path
     if not vanished or not any(entry and entry.inode in vanished for entry in local.values()):
         return [], dict(base) if not isinstance(base, dict) else base, dict(local)
-    return _Detector(base, local, vanished, touched).run()
+    return _Detector(base, local, vanished, remote).run()
 
 
 class _Detector:
-    def __init__(
-        self, base: Base, local: Delta, vanished: dict[int, bytes], touched: Collection[bytes]
-    ) -> None:
+    def __init__(self, base: Base, local: Delta, vanished: dict[int, bytes], remote: Delta) -> None:
         self.base = dict(base)
         self.local = dict(local)
         self.vanished = vanished
-        self.touched = touched
+        self.remote = remote
         self.renames: list[Rename] = []
 
     def run(self) -> tuple[list[Rename], dict[bytes, Agreed], dict[bytes, Entry | None]]:
         for path in sorted(path for path, entry in self.local.items() if entry is not None):
             entry = self.local.get(path)
-            if entry is None or path in self.touched:
+            if entry is None or path in self.remote:
                 continue
             old = self.vanished.get(entry.inode)
-            if old is None or old == path or old in self.touched or self.local.get(old, entry) is not None:
+            if old is None or old == path or old in self.remote or self.local.get(old, entry) is not None:
                 continue
             known = self.base.get(old)
-            if known is None or not self._matches(path, entry, old, known):
+            if known is None or not self._reachable(path) or not self._matches(path, entry, old, known):
                 continue
             self._move(path, entry, old, known)
         return self.renames, self.base, self.local
+
+    def _reachable(self, path: bytes) -> bool:
+        """Whether the directories that lead to C{path} are still there on the remote."""
+        for above in ancestors(path):
+            if above in self.remote:
+                entry = self.remote[above]
+                if entry is None or not entry.is_directory:
+                    return False
+        return True
 
     def _matches(self, path: bytes, entry: Entry, old: bytes, known: Agreed) -> bool:
         before = known.local
@@ -69,7 +76,7 @@ class _Detector:
                 and target is None
                 and not under(path, old)
                 and self._children_moved(path, old)
-                and not any(under(each, old) or under(each, path) for each in self.touched)
+                and not any(under(each, old) or under(each, path) for each in self.remote)
             )
         if target is not None and target.remote.is_directory:
             return False

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -232,14 +233,10 @@ class PushTests(MirrorsTestCase):
         self.mirrors = self.make(max_tree_files=3)
         for number in range(5):
             (self.laptop / f"f{number}").write_text("x")
-        error = await self.failing(
-            self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge
-        )
+        error = await self.failing(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
         self.assertIn("has 6 files, more than 3 allowed by --max-tree-files", error.message)
         self.mirrors = self.make(max_tree_size=4)
-        error = await self.failing(
-            self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge
-        )
+        error = await self.failing(self.mirrors.place([BindMount(str(self.laptop), "/x")]), TreeTooLarge)
         self.assertIn("has 5 bytes, more than 4 bytes allowed by --max-tree-size", error.message)
 
     async def test_ignored(self) -> None:
@@ -351,9 +348,11 @@ class PullTests(MirrorsTestCase):
     async def test_moved_there(self) -> None:
         """A directory that was moved into the tree on the remote comes back with all that is in it."""
         (self.laptop / "old").mkdir()
-        (self.laptop / "old" / "f").write_text("one")
+        (self.laptop / "old" / "deep").mkdir()
+        (self.laptop / "old" / "deep" / "f").write_text("one")
         placed = await self.mount(self.laptop, run=False)
         there = Path(placed.remote_source)
+        await deferLater(reactor, 0.3, lambda: None)
         (there / "old").rename(there / "new")
         await self.mirrors.collect("c1")
         self.assertEqual(tree(self.laptop), tree(there))
