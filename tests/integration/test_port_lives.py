@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 
 from tests.forwards.support import is_free
+from tests.integration.agent import Agent
 from tests.integration.ports import SERVE, PortsTestCase, fetch
 
 __all__ = ["AgentLifeTests", "ContainerLifeTests", "LinkTests", "SeveralAgentsTests"]
