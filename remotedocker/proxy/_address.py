@@ -82,7 +82,7 @@ class ListenAddress:
     def _description(cls, text: str) -> ListenAddress:
         words = [re.sub(r"\\(.)", r"\1", word) for word in _ARGUMENT.findall(text)]
         kind = words[0]
-        if not kind.isidentifier() or ":" not in text:
+        if not kind.isidentifier() or ":" not in text or "://" in text:
             raise ValueError(
                 f"--listen {text}: write HOST:PORT, unix:PATH or a Twisted server endpoint description"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from remotedocker.http import Data, EndOfMessage, RequestHead, ResponseHead, encode_response
+from remotedocker.http import Data, EndOfMessage, Event, RequestHead, ResponseHead, encode_response
 from remotedocker.proxy._commands import (
     Answered,
     Command,
@@ -28,8 +28,6 @@ __all__ = ["ANSWER_LIMIT", "Answer"]
 
 ANSWER_LIMIT = 64 * 1024 * 1024
 """An answer with a bigger body than this passes as it is."""
-
-_Part = ResponseHead | Data | EndOfMessage
 
 
 class Answer:
@@ -56,7 +54,7 @@ class Answer:
         self._rewriter = rewriter
         self._hold = hold
         self._limit = limit
-        self._parts: deque[_Part] = deque()
+        self._parts: deque[Event] = deque()
         self._waits_for: int | None = None
         self._head_released = False
         self._body_released = False
@@ -73,7 +71,7 @@ class Answer:
         """It waits for an effect."""
         return self._waits_for is not None
 
-    def receive(self, part: _Part) -> Iterator[Command]:
+    def receive(self, part: Event) -> Iterator[Command]:
         """The daemon sent another part."""
         self._parts.append(part)
         self.received_all = self.received_all or isinstance(part, EndOfMessage)
@@ -108,10 +106,10 @@ class Answer:
                 yield from self._pass_head(part)
             elif isinstance(part, Data):
                 yield from self._pass_data(part)
-            else:
+            elif isinstance(part, EndOfMessage):
                 yield from self._pass_end(part)
 
-    def _wait(self, part: _Part, effect: Effect) -> Hold:
+    def _wait(self, part: Event, effect: Effect) -> Hold:
         """Puts C{part} back until C{effect} has come."""
         self._parts.appendleft(part)
         self._waits_for = self._hold(effect)

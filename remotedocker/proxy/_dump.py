@@ -141,7 +141,8 @@ class _ToFile:
 
     _log = Logger()
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, name: str, file: TextIO) -> None:
+        self._name = name
         self._file = file
         self._failed = False
 
@@ -154,7 +155,7 @@ class _ToFile:
             self._file.flush()
         except OSError as error:
             self._failed = True
-            self._log.error("--dump {file} stopped: {error}", file=self._file.name, error=error)
+            self._log.error("--dump {file} stopped: {error}", file=self._name, error=error)
 
 
 def open_dump(destination: str) -> Dump:
@@ -165,4 +166,4 @@ def open_dump(destination: str) -> Dump:
     if destination == "-":
         return Dump(_ToLog())
     descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    return Dump(_ToFile(os.fdopen(descriptor, "w", encoding="utf-8")))
+    return Dump(_ToFile(destination, os.fdopen(descriptor, "w", encoding="utf-8")))

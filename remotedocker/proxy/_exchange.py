@@ -16,10 +16,9 @@ try again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum, auto
 
 from remotedocker.docker import route
-from remotedocker.errors import BodyTooLarge, RemoteDockerError
+from remotedocker.errors import BodyTooLarge
 from remotedocker.http import (
     Data,
     EndOfMessage,
@@ -31,39 +30,12 @@ from remotedocker.http import (
     looks_like_http,
 )
 from remotedocker.http import Event as Part
+from remotedocker.proxy import _commands as do
 from remotedocker.proxy._answer import Answer
-from remotedocker.proxy._commands import (
-    AbortClient,
-    ClientBytes,
-    ClientEnd,
-    ClientLost,
-    CloseClient,
-    Command,
-    DaemonBytes,
-    DaemonConnected,
-    DaemonEnd,
-    DaemonLost,
-    DaemonRefused,
-    Effect,
-    Event,
-    Hijack,
-    Hold,
-    Notify,
-    OwnAnswer,
-    Record,
-    Rejected,
-    Report,
-    Requested,
-    Resolved,
-    Rewritten,
-    ToClient,
-    TurnOver,
-    Upgraded,
-)
 from remotedocker.proxy._errors import error_answer, is_bug
 from remotedocker.proxy._line import Line
 from remotedocker.proxy._rewriters import Forward, Reply, rewriter_for
-from remotedocker.proxy._turn import Rules, Turn
+from remotedocker.proxy._turn import Phase, Rules, Turn
 
 __all__ = ["REQUEST_LIMIT", "Exchange"]
 
@@ -76,42 +48,15 @@ _AHEAD = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class _Phase(Enum):
-    """
-    Where the connection is::
-
-        SNIFFING -> IDLE (the first bytes are HTTP) or RAW (they are not)
-        IDLE -> COLLECTING or PASSING (a request's head came)
-        COLLECTING -> ASKING (the request is complete) -> PASSING (it goes to the daemon)
-        ASKING, PASSING -> IDLE (the answer is complete)
-        ASKING -> ABANDONED (the client is gone; what is asked comes to its end first)
-        any -> OVER
-    """
-
-    SNIFFING = auto()
-    RAW = auto()
-    IDLE = auto()
-    COLLECTING = auto()
-    ASKING = auto()
-    PASSING = auto()
-    ABANDONED = auto()
-    OVER = auto()
-
-
-_Commands = Iterator[Command]
+_Commands = Iterator[do.Command]
 
 
 class Exchange:
-    """
-    One client connection.
-
-    @ivar reads_client: whether the client's bytes are wanted now.
-    @ivar reads_daemon: whether the daemon's bytes are wanted now.
-    """
+    """One client connection."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._phase = _Phase.SNIFFING
+        self._phase = Phase.SNIFFING
         self._first = b""
         self._requests = RequestParser()
         self._line = Line()
@@ -120,33 +65,33 @@ class Exchange:
         self._client_ended = False
         self._tokens = 0
         self._handlers: dict[type, Callable[..., _Commands]] = {
-            ClientBytes: self._client_bytes,
-            ClientEnd: self._client_end,
-            ClientLost: self._client_lost,
-            DaemonConnected: self._daemon_connected,
-            DaemonRefused: self._daemon_refused,
-            DaemonBytes: self._daemon_bytes,
-            DaemonEnd: self._daemon_end,
-            DaemonLost: self._daemon_lost,
-            Resolved: self._resolved,
-            Rejected: self._rejected,
+            do.ClientBytes: self._client_bytes,
+            do.ClientEnd: self._client_end,
+            do.ClientLost: self._client_lost,
+            do.DaemonConnected: self._daemon_connected,
+            do.DaemonRefused: self._daemon_refused,
+            do.DaemonBytes: self._daemon_bytes,
+            do.DaemonEnd: self._daemon_end,
+            do.DaemonLost: self._daemon_lost,
+            do.Resolved: self._resolved,
+            do.Rejected: self._rejected,
         }
 
-    def receive(self, event: Event) -> list[Command]:
+    def receive(self, event: do.Event) -> list[do.Command]:
         """@return: what is to be done now, in order."""
-        if self._phase is _Phase.OVER:
+        if self._phase is Phase.OVER:
             return []
-        if self._phase is _Phase.ABANDONED:
+        if self._phase is Phase.ABANDONED:
             return list(self._abandoned(event))
         commands = list(self._handlers[type(event)](event))
-        while self._next and self._phase is _Phase.IDLE:
+        while self._next and self._phase is Phase.IDLE:
             self._next = False
             commands += self._parsed(self._requests.next_message)
         return commands
 
     @property
     def reads_client(self) -> bool:
-        """See the class."""
+        """Whether the client's bytes are wanted now."""
         ahead = self._line.waiting
         if self._turn is not None and self._turn.request_complete:
             ahead += self._requests.buffered
@@ -154,14 +99,14 @@ class Exchange:
 
     @property
     def reads_daemon(self) -> bool:
-        """See the class."""
+        """Whether the daemon's bytes are wanted now."""
         return self._turn is None or not self._turn.answer.held
 
     # The client.
 
-    def _client_bytes(self, event: ClientBytes) -> _Commands:
+    def _client_bytes(self, event: do.ClientBytes) -> _Commands:
         data = event.data
-        if self._phase is _Phase.SNIFFING:
+        if self._phase is Phase.SNIFFING:
             data = self._first = self._first + data
             http = looks_like_http(data)
             if http is None:
@@ -169,9 +114,9 @@ class Exchange:
             if not http:
                 yield from self._not_http()
                 return
-            self._phase = _Phase.IDLE
+            self._phase = Phase.IDLE
             self._first = b""
-        if self._phase is _Phase.RAW:
+        if self._phase is Phase.RAW:
             yield from self._line.send(data)
         else:
             yield from self._parsed(lambda: self._requests.feed(data))
@@ -180,45 +125,45 @@ class Exchange:
         if self._rules.http_only is not None:
             yield from self._refuse(self._rules.http_only, None)
             return
-        self._phase = _Phase.RAW
+        self._phase = Phase.RAW
         yield from self._line.open(bulk=False)
         yield from self._line.send(self._first)
 
-    def _client_end(self, event: ClientEnd) -> _Commands:
+    def _client_end(self, event: do.ClientEnd) -> _Commands:
         self._client_ended = True
-        if self._phase is _Phase.SNIFFING and self._first:
+        if self._phase is Phase.SNIFFING and self._first:
             yield from self._not_http()
-        elif self._phase is not _Phase.RAW:
+        elif self._phase is not Phase.RAW:
             yield from self._parsed(self._requests.feed_eof)
-            if self._phase in (_Phase.SNIFFING, _Phase.IDLE):
+            if self._phase in (Phase.SNIFFING, Phase.IDLE):
                 yield from self._close()
-            elif self._phase is _Phase.PASSING:
+            elif self._phase is Phase.PASSING:
                 yield from self._pass_end()
 
-    def _client_lost(self, event: ClientLost) -> _Commands:
+    def _client_lost(self, event: do.ClientLost) -> _Commands:
         yield from self._line.drop()
         turn = self._turn
         if turn is not None and turn.token is not None:
-            self._phase = _Phase.ABANDONED
+            self._phase = Phase.ABANDONED
             return
-        self._phase = _Phase.OVER
+        self._phase = Phase.OVER
         if turn is not None:
             yield from self._tell_failed(turn)
 
-    def _abandoned(self, event: Event) -> _Commands:
+    def _abandoned(self, event: do.Event) -> _Commands:
         """What was asked for the client's request has come to its end: undone, for the client is gone."""
         turn = self._turn
-        if turn is None or not isinstance(event, (Resolved, Rejected)) or event.token != turn.token:
+        if turn is None or not isinstance(event, (do.Resolved, do.Rejected)) or event.token != turn.token:
             return
-        self._phase = _Phase.OVER
-        if isinstance(event, Resolved):
+        self._phase = Phase.OVER
+        if isinstance(event, do.Resolved):
             try:
                 turn.rewriter.forward(event.value)
             except Exception as error:
-                yield Report(error)
+                yield do.Report(error)
             yield from self._tell_failed(turn)
         elif is_bug(event.error):
-            yield Report(event.error)
+            yield do.Report(event.error)
 
     def _parsed(self, parse: Callable[[], list[Part]]) -> _Commands:
         """Deals with what the request parser reports."""
@@ -228,7 +173,7 @@ class Exchange:
             yield from self._fail(error)
             return
         for part in parts:
-            if self._phase is _Phase.OVER:
+            if self._phase is Phase.OVER:
                 return
             if isinstance(part, RequestHead):
                 yield from self._request_head(part)
@@ -238,7 +183,7 @@ class Exchange:
     # Requests.
 
     def _request_head(self, head: RequestHead) -> _Commands:
-        yield Record(Requested(head))
+        yield do.Record(do.Requested(head))
         refusal = self._rules.check(head)
         if refusal is not None:
             yield from self._refuse(refusal, head)
@@ -250,16 +195,16 @@ class Exchange:
         if not rewriter.collects:
             yield from self._begin(turn, head.raw)
             return
-        self._phase = _Phase.COLLECTING
+        self._phase = Phase.COLLECTING
         turn.collect(head.raw)
         if expects_continue(head):
-            yield ToClient(_CONTINUE)
+            yield do.ToClient(_CONTINUE)
 
     def _request_part(self, part: Data | EndOfMessage) -> _Commands:
         turn = self._turn
         assert turn is not None
         turn.request_complete = isinstance(part, EndOfMessage)
-        if self._phase is _Phase.PASSING:
+        if self._phase is Phase.PASSING:
             if part.raw:
                 yield from self._send(turn, part.raw)
             if turn.request_complete:
@@ -274,7 +219,7 @@ class Exchange:
             yield from self._ask(turn)
 
     def _ask(self, turn: Turn) -> _Commands:
-        self._phase = _Phase.ASKING
+        self._phase = Phase.ASKING
         try:
             effect = turn.rewriter.ask(turn.body)
         except Exception as error:
@@ -284,7 +229,7 @@ class Exchange:
             yield from self._forward(turn, None)
         else:
             turn.token = self._new_token()
-            yield Hold(turn.token, effect)
+            yield do.Hold(turn.token, effect)
 
     def _forward(self, turn: Turn, value: object) -> _Commands:
         """Sends a collected request on, or answers it."""
@@ -298,16 +243,15 @@ class Exchange:
             yield from self._say(turn, decided.data)
             yield from self._end_turn(turn, turn.keeps_client)
             return
-        if decided.body is not None or decided.target is not None:
-            after = turn.body if decided.body is None else decided.body
-            yield Record(Rewritten(turn.head, turn.body, after, to_daemon=True, target=decided.target))
+        if decided != Forward():
+            yield do.Record(turn.rewritten(decided))
         turn.forget_body()
         yield from self._begin(turn, outgoing)
         yield from self._pass_end()
 
     def _begin(self, turn: Turn, data: bytes) -> _Commands:
         """The request goes to the daemon, C{data} first."""
-        self._phase = _Phase.PASSING
+        self._phase = Phase.PASSING
         yield from self._line.open(turn.route.endpoint.bulk)
         self._line.responses.expect(turn.head)
         turn.forwarded = True
@@ -327,26 +271,26 @@ class Exchange:
 
     # The daemon.
 
-    def _daemon_connected(self, event: DaemonConnected) -> _Commands:
-        if self._phase is _Phase.RAW:
-            yield from self._hijack(Hijack(self._line.take_early(), b"", self._client_ended))
+    def _daemon_connected(self, event: do.DaemonConnected) -> _Commands:
+        if self._phase is Phase.RAW:
+            yield from self._hijack(do.Hijack(self._line.take_early(), b"", self._client_ended))
         else:
             yield from self._line.connected()
 
-    def _hijack(self, hijack: Hijack) -> _Commands:
-        self._phase = _Phase.OVER
-        yield Record(Upgraded())
+    def _hijack(self, hijack: do.Hijack) -> _Commands:
+        self._phase = Phase.OVER
+        yield do.Record(do.Upgraded())
         yield hijack
 
-    def _daemon_refused(self, event: DaemonRefused) -> _Commands:
+    def _daemon_refused(self, event: do.DaemonRefused) -> _Commands:
         self._line.gone()
-        if self._phase is _Phase.RAW:
-            self._phase = _Phase.OVER
-            yield AbortClient()
+        if self._phase is Phase.RAW:
+            self._phase = Phase.OVER
+            yield do.AbortClient()
         else:
             yield from self._fail(event.error)
 
-    def _daemon_bytes(self, event: DaemonBytes) -> _Commands:
+    def _daemon_bytes(self, event: do.DaemonBytes) -> _Commands:
         turn = self._turn
         if turn is None or not turn.forwarded:
             yield from self._line.drop()
@@ -358,30 +302,22 @@ class Exchange:
             yield from self._fail(self._rules.daemon_lost(f"it sent no valid HTTP: {error.reason}"))
             return
         for index, part in enumerate(parts):
-            yield from self._pass(turn, part)
+            yield from self._guarded(turn, turn.answer.receive(part))
             if self._turn is turn and isinstance(part, ResponseHead) and part is turn.answer.head:
                 turn.until_close = responses.until_close
-                if self._is_raw(turn, part):
+                if turn.is_raw:
                     early = b"".join(late.raw for late in parts[index + 1 :]) + responses.take_rest()
                     ahead = self._requests.take_rest()
                     yield from self._hijack(
-                        Hijack(ahead, early, self._client_ended, turn.rewriter.before_end())
+                        do.Hijack(ahead, early, self._client_ended, turn.rewriter.before_end())
                     )
                     return
-
-    def _is_raw(self, turn: Turn, head: ResponseHead) -> bool:
-        """A 101; or, for clients that ask for no upgrade, a 200 without a length (Docker API before 1.21)."""
-        return head.status == 101 or (head.status == 200 and turn.may_turn_raw and turn.until_close)
-
-    def _pass(self, turn: Turn, part: Part) -> _Commands:
-        if not isinstance(part, RequestHead):
-            yield from self._guarded(turn, turn.answer.receive(part))
 
     def _guarded(self, turn: Turn, commands: _Commands) -> _Commands:
         """Performs a step of the answer; a bug in it ends the turn. Then goes on if it is complete."""
         try:
             for command in commands:
-                if isinstance(command, ToClient):
+                if isinstance(command, do.ToClient):
                     turn.received += len(command.data)
                 yield command
         except Exception as error:
@@ -392,17 +328,12 @@ class Exchange:
         else:
             yield from self._go_on(turn)
 
-    def _daemon_end(self, event: DaemonEnd) -> _Commands:
-        turn = self._turn
+    def _daemon_end(self, event: do.DaemonEnd) -> _Commands:
         responses = self._line.responses
         yield from self._line.drop()
-        if turn is None or not turn.forwarded:
-            return
-        if turn.answer.complete:
-            # It has answered without reading the whole request, and will not read the rest.
-            yield from self._close()
-            return
-        if turn.answer.received_all:
+        turn = self._turn
+        if turn is None or not turn.forwarded or turn.answer.received_all:
+            yield from self._unread(turn)
             return
         try:
             parts = responses.feed_eof()
@@ -412,17 +343,20 @@ class Exchange:
             )
             return
         for part in parts:
-            yield from self._pass(turn, part)
+            yield from self._guarded(turn, turn.answer.receive(part))
 
-    def _daemon_lost(self, event: DaemonLost) -> _Commands:
-        turn = self._turn
+    def _daemon_lost(self, event: do.DaemonLost) -> _Commands:
         self._line.gone()
-        if turn is None or not turn.forwarded:
-            return
-        if turn.answer.complete:
-            yield from self._close()
-        elif not turn.answer.received_all:
+        turn = self._turn
+        if turn is None or not turn.forwarded or turn.answer.received_all:
+            yield from self._unread(turn)
+        else:
             yield from self._broken(turn, event.error)
+
+    def _unread(self, turn: Turn | None) -> _Commands:
+        """If the daemon has answered without reading the whole request, it will not read the rest."""
+        if turn is not None and turn.answer.complete:
+            yield from self._close()
 
     def _broken(self, turn: Turn, error: Exception) -> _Commands:
         """No more of the answer will come; what is held back of it comes first."""
@@ -432,11 +366,11 @@ class Exchange:
 
     # Effects.
 
-    def _new_token(self, effect: Effect | None = None) -> int:
+    def _new_token(self, effect: do.Effect | None = None) -> int:
         self._tokens += 1
         return self._tokens
 
-    def _resolved(self, event: Resolved) -> _Commands:
+    def _resolved(self, event: do.Resolved) -> _Commands:
         turn = self._turn
         if turn is not None and turn.token == event.token:
             turn.token = None
@@ -444,14 +378,14 @@ class Exchange:
         elif turn is not None and turn.answer.waits_for(event.token):
             yield from self._guarded(turn, turn.answer.released())
 
-    def _rejected(self, event: Rejected) -> _Commands:
+    def _rejected(self, event: do.Rejected) -> _Commands:
         turn = self._turn
         if turn is not None and turn.token == event.token:
             turn.token = None
             yield from self._fail(event.error)
         elif turn is not None and turn.answer.waits_for(event.token):
             if is_bug(event.error):
-                yield Report(event.error)
+                yield do.Report(event.error)
             yield from self._guarded(turn, turn.answer.rejected(event.error))
 
     # The end of a turn.
@@ -466,10 +400,10 @@ class Exchange:
             yield from self._close()
 
     def _end_turn(self, turn: Turn, alive: bool) -> _Commands:
-        yield Record(TurnOver(turn.sent, turn.received))
+        yield do.Record(do.TurnOver(turn.sent, turn.received))
         self._turn = None
         if alive and (self._requests.buffered or not self._client_ended):
-            self._phase = _Phase.IDLE
+            self._phase = Phase.IDLE
             self._next = True
         else:
             yield from self._close()
@@ -477,7 +411,7 @@ class Exchange:
     def _fail(self, error: Exception) -> _Commands:
         """The turn cannot be completed: the client is told, if its answer has not begun."""
         if is_bug(error):
-            yield Report(error)
+            yield do.Report(error)
         turn = self._turn
         if turn is None:
             yield from self._refuse(error, None)
@@ -496,21 +430,21 @@ class Exchange:
 
     def _tell_failed(self, turn: Turn) -> _Commands:
         for effect in turn.rewriter.failed():
-            yield Notify(effect)
+            yield do.Notify(effect)
 
     def _say(self, turn: Turn | None, data: bytes) -> _Commands:
         """An answer of our own."""
         if turn is not None:
             turn.received += len(data)
-        yield Record(OwnAnswer(data))
-        yield ToClient(data)
+        yield do.Record(do.OwnAnswer(data))
+        yield do.ToClient(data)
 
-    def _refuse(self, error: RemoteDockerError | Exception, head: RequestHead | None) -> _Commands:
+    def _refuse(self, error: Exception, head: RequestHead | None) -> _Commands:
         yield from self._say(self._turn, error_answer(error, head, close=True))
         yield from self._close()
 
     def _close(self, abort: bool = False) -> _Commands:
         self._turn = None
-        self._phase = _Phase.OVER
+        self._phase = Phase.OVER
         yield from self._line.drop()
-        yield AbortClient() if abort else CloseClient()
+        yield do.AbortClient() if abort else do.CloseClient()

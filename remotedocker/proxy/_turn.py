@@ -1,11 +1,12 @@
 # -*- test-case-name: tests.proxy.test_exchange -*-
 """
-What the exchanges of a listener have in common, and what is remembered of one request.
+What the exchanges of a listener have in common, and what is remembered of a connection and of one request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 
 from attrs import define, field, frozen
 
@@ -19,9 +20,10 @@ from remotedocker.http import (
     wants_upgrade,
 )
 from remotedocker.proxy._answer import ANSWER_LIMIT, Answer
+from remotedocker.proxy._commands import Rewritten
 from remotedocker.proxy._rewriters import Forward, Rewriter
 
-__all__ = ["Rules", "Turn"]
+__all__ = ["Phase", "Rules", "Turn"]
 
 
 def _accept_all(head: RequestHead) -> RemoteDockerError | None:
@@ -45,6 +47,28 @@ class Rules:
     check: Callable[[RequestHead], RemoteDockerError | None] = _accept_all
     http_only: NotHTTP | None = None
     answer_limit: int = ANSWER_LIMIT
+
+
+class Phase(Enum):
+    """
+    Where the connection is::
+
+        SNIFFING -> IDLE (the first bytes are HTTP) or RAW (they are not)
+        IDLE -> COLLECTING or PASSING (a request's head came)
+        COLLECTING -> ASKING (the request is complete) -> PASSING (it goes to the daemon)
+        ASKING, PASSING -> IDLE (the answer is complete)
+        ASKING -> ABANDONED (the client is gone; what is asked comes to its end first)
+        any -> OVER
+    """
+
+    SNIFFING = auto()
+    RAW = auto()
+    IDLE = auto()
+    COLLECTING = auto()
+    ASKING = auto()
+    PASSING = auto()
+    ABANDONED = auto()
+    OVER = auto()
 
 
 @define(eq=False)
@@ -80,6 +104,17 @@ class Turn:
     def may_turn_raw(self) -> bool:
         """Whether a good answer makes the connection a raw stream."""
         return self.route.endpoint.may_hijack or wants_upgrade(self.head)
+
+    @property
+    def is_raw(self) -> bool:
+        """
+        Whether the answer's head made it one: a 101; or, for clients that ask for no upgrade, a 200 without a
+        length.
+        """
+        head = self.answer.head
+        if head is None:
+            return False
+        return head.status == 101 or (head.status == 200 and self.may_turn_raw and self.until_close)
 
     @property
     def keeps_client(self) -> bool:
@@ -120,6 +155,12 @@ class Turn:
             decided.body if decided.body is not None else self.body if has_body else None,
             version=head.version,
         )
+
+    def rewritten(self, decided: Forward) -> Rewritten:
+        """What is changed in it."""
+        before = self.body
+        after = before if decided.body is None else decided.body
+        return Rewritten(self.head, before, after, to_daemon=True, target=decided.target)
 
     def forget_body(self) -> None:
         """It was sent."""

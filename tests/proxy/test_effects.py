@@ -1,0 +1,88 @@
+# -*- test-case-name: tests.proxy.test_effects -*-
+"""
+Tests for L{remotedocker.proxy._effects}, and for the fake that stands for the rest of the program.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from twisted.internet.defer import fail
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount
+from remotedocker.errors import SourceMissing
+from remotedocker.interfaces import IContainers
+from remotedocker.proxy._commands import (
+    Collect,
+    CollectExec,
+    Created,
+    CreateFailed,
+    Effect,
+    ExecCreated,
+    Ping,
+    PlanCreate,
+    PlanMounts,
+    PlanVolume,
+    Started,
+    Starting,
+)
+from remotedocker.proxy._effects import _PERFORMERS, Effects
+from tests.fakes.containers import FakeContainers
+from tests.proxy.memory_case import PingingDaemon
+
+_MOUNT = BindMount("/a", "/b")
+_PLACED = PlacedMount(_MOUNT, "/a", mirrored=False)
+_PLAN = CreatePlan((_PLACED,))
+
+
+class EffectsTests(SynchronousTestCase):
+    """Each effect becomes one call."""
+
+    def setUp(self) -> None:
+        """Nothing was called."""
+        self.containers = FakeContainers()
+        self.pinging = PingingDaemon()
+        daemon: Any = self.pinging
+        self.effects = Effects(daemon, self.containers)
+
+    def test_fake(self) -> None:
+        """The fake provides what it stands for."""
+        verifyObject(IContainers, self.containers)
+
+    def test_all(self) -> None:
+        """No effect is forgotten."""
+        self.assertEqual(set(_PERFORMERS), set(get_args(Effect)))
+
+    def test_calls(self) -> None:
+        """What is called, and what it comes to."""
+        spec = CreateSpec("x", mounts=(_MOUNT,))
+        cases: list[tuple[Effect, tuple[Any, ...], Any]] = [
+            (PlanCreate(spec), ("plan_create", spec), _PLAN),
+            (Created("c1", "web", _PLAN), ("created", "c1", "web", _PLAN), None),
+            (CreateFailed(_PLAN), ("create_failed", _PLAN), None),
+            (Starting("web"), ("starting", "web"), None),
+            (Started("c1", True), ("started", "c1", True), None),
+            (Collect("web"), ("collect", "web"), None),
+            (ExecCreated("e1", "web"), ("exec_created", "e1", "web"), None),
+            (CollectExec("e1"), ("collect_exec", "e1"), None),
+            (PlanVolume(_MOUNT), ("plan_volume", _MOUNT), _PLACED),
+            (PlanMounts((_MOUNT,)), ("plan_volume", _MOUNT), (_PLACED,)),
+        ]
+        for effect, call, result in cases:
+            self.containers.calls.clear()
+            self.assertEqual(self.successResultOf(self.effects.start(effect)), result)
+            self.assertEqual(self.containers.calls, [call])
+
+    def test_ping(self) -> None:
+        """A ping is what the daemon's client knows."""
+        self.assertIsNone(self.successResultOf(self.effects.start(Ping())))
+        self.pinging.head = b"HTTP/1.1 200 OK\r\n\r\n"
+        self.assertEqual(self.successResultOf(self.effects.start(Ping())), self.pinging.head)
+
+    def test_fails(self) -> None:
+        """A failure is passed on."""
+        self.containers.answers["plan_volume"] = lambda: fail(SourceMissing(source="/a"))
+        failure = self.failureResultOf(self.effects.start(PlanMounts((_MOUNT,))), SourceMissing)
+        self.assertIn("/a", failure.getErrorMessage())
