@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import json
 import os
 import pty
 import re
@@ -258,6 +259,10 @@ class Docker:
             "DOCKER_CONFIG": str(home / ".docker"),
         }
         self.started: list[Running] = []
+        plugins = os.environ.get("REMOTEDOCKER_TEST_PLUGINS")
+        if plugins:
+            (home / ".docker").mkdir(exist_ok=True)
+            (home / ".docker/config.json").write_text(json.dumps({"cliPluginsExtraDirs": [plugins]}))
 
     def name(self, name: str) -> str:
         """A name for a container or an image that no other test uses."""

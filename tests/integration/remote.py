@@ -89,7 +89,7 @@ class EmbeddedRemote:
     def __init__(self, directory: Path | str, engine: Engine | None = None, delay_ms: float = 0.0) -> None:
         self.directory = Path(directory)
         self.engine = engine if engine is not None else find_engine(os.environ)
-        self.sandbox = Sandbox(self.directory, delay_ms=delay_ms)
+        self.sandbox = Sandbox(self.directory, self.engine.files, delay_ms)
         self.user = "root"
         self.port = 22
         self.identity = self.directory / "id_ed25519"
@@ -127,6 +127,8 @@ class EmbeddedRemote:
             f"{_PREFIX}DOCKER_SOCKET": str(self.docker_socket),
             f"{_PREFIX}BUSYBOX_TAR": str(self.busybox_tar),
             f"{_PREFIX}CGROUP": self.cgroup,
+            f"{_PREFIX}CLI": self.engine.cli,
+            f"{_PREFIX}PLUGINS": str(self.engine.plugins or ""),
         }
 
     @property
@@ -295,7 +297,6 @@ class EmbeddedRemote:
             return False
 
     def _start_dockerd(self) -> None:
-        path = self.engine.prepare(self.sandbox)
         self.run(["rm", "-f", _DOCKERD_PID])
         self._spawn(
             [
@@ -306,7 +307,7 @@ class EmbeddedRemote:
                 *self.engine.options,
             ],
             "dockerd.log",
-            path,
+            self.engine.path,
         )
 
     def _wait_for_dockerd(self) -> None:

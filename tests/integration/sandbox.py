@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.integration.engine import ENGINE_INSIDE
 from tests.integration.prerequisites import search_path
 
 __all__ = ["Sandbox", "SandboxError", "wait_until"]
@@ -82,6 +83,11 @@ mount --rbind /sys/fs/cgroup sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p run/sshd run/lock run/exchange
 mount --bind "$EXCHANGE" run/exchange
+if [ -n "$ENGINE" ]; then
+    mkdir -p ".$ENGINE_INSIDE"
+    mount --bind "$ENGINE" ".$ENGINE_INSIDE"
+    mount -o remount,bind,ro ".$ENGINE_INSIDE"
+fi
 mkdir -p .old
 pivot_root . .old
 cd /
@@ -142,13 +148,15 @@ class Sandbox:
 
     @ivar directory: on the machine: the host's root is C{root} in it, C{exchange} is seen by both sides
         (inside as C{/run/exchange}), logs are beside them. Its path must be short: sockets are made in it.
+    @ivar engine: a directory of the machine that is seen inside, read-only, as L{ENGINE_INSIDE}.
     @ivar local_address: the machine's address on the link to the host.
     @ivar address: the host's.
     @ivar init: the process id, on the machine, of the sandbox's init.
     """
 
-    def __init__(self, directory: Path, delay_ms: float = 0.0) -> None:
+    def __init__(self, directory: Path, engine: Path | None = None, delay_ms: float = 0.0) -> None:
         self.directory = directory
+        self.engine = engine
         self.delay_ms = delay_ms
         self.root = directory / "root"
         self.exchange = directory / "exchange"
@@ -272,7 +280,13 @@ class Sandbox:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=(self.directory / "sandbox.log").open("wb"),
-            env={**_ENVIRONMENT, "NEW": str(self.root), "EXCHANGE": str(self.exchange)},
+            env={
+                **_ENVIRONMENT,
+                "NEW": str(self.root),
+                "EXCHANGE": str(self.exchange),
+                "ENGINE": str(self.engine or ""),
+                "ENGINE_INSIDE": ENGINE_INSIDE,
+            },
             text=True,
         )
         assert self._init.stdout is not None
