@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.support.test_memory -*-
+# -*- test-case-name: tests.streams.test_transports -*-
 """
 Endpoints that connect over L{MemoryNetwork}s.
 """
