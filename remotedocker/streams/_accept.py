@@ -5,13 +5,14 @@ Local connections, each relayed to an endpoint.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IProtocol, IStreamClientEndpoint, ISystemHandle
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -21,11 +22,24 @@ from remotedocker.streams._relay import Relay, RelayProtocol
 __all__ = ["RelayFactory", "prepare_socket"]
 
 
+_KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""C{tcp(7)}: seconds of silence, seconds between probes, probes without an answer."""
+
+
 def prepare_socket(transport: Any) -> None:
-    """Sends small writes at once and notices dead peers, where C{transport} is TCP."""
-    if isinstance(transport.getHost(), (IPv4Address, IPv6Address)):
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
+    """
+    Sends small writes at once and notices dead peers, where C{transport} is TCP. The system's own keepalive
+    begins after two hours; a client that was killed while it waited for output is to be noticed sooner.
+    """
+    if not isinstance(transport.getHost(), (IPv4Address, IPv6Address)):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    if ISystemHandle.providedBy(transport):
+        handle: Any = transport.getHandle()
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Accepted(RelayProtocol):

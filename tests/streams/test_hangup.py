@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from remotedocker.streams import Hangups
+from remotedocker.streams import Hangups, prepare_socket
 from tests.support import Recorder, wait_until
 
 
@@ -78,6 +78,26 @@ class HangupsTests(TestCase):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         await wait_until(reactor, lambda: self.vanished)
+
+    async def test_keepalive(self) -> None:
+        """Where only probes can show that a TCP client is gone, they begin soon."""
+        await self._tcp()
+        prepare_socket(self.accepted.transport)
+        handle = self.accepted.transport.getHandle()
+        self.assertEqual(
+            [
+                handle.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+            ],
+            [1, 15, 15],
+        )
+        self.assertEqual(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1)
+
+    async def test_prepareUnix(self) -> None:
+        """A unix socket has no such options, and needs none."""
+        await self._unix()
+        prepare_socket(self.accepted.transport)
+        self.assertFalse(self.accepted.lost)
 
     async def test_stillThere(self) -> None:
         """A half-closed client that waits for its answer is left alone, and gets it."""
