@@ -105,8 +105,8 @@ class DockerChannels:
             raise DaemonUnreachable(
                 socket=self._address,
                 destination=self._destination,
-                reason="its sshd does not forward (AllowStreamLocalForwarding), and opens no further session for a "
-                f"command that would ({refused.words}; MaxSessions)",
+                reason="its sshd does not forward (AllowStreamLocalForwarding), and opens no further session "
+                f"for a command that would ({refused.words}; MaxSessions)",
             ) from None
         return channel
 

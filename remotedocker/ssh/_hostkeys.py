@@ -216,6 +216,7 @@ class HostKeyPolicy:
         if known:
             same = [entry for entry in known if entry.key_type == key_type]
             worst = (same or known)[0]
+            described["destination"] = self._name
             raise HostKeyChanged(
                 file=worst.file,
                 line=worst.line,

@@ -121,7 +121,7 @@ def _from_file(
 ) -> list[Identity]:
     """@return: what the key at C{path} gives: its certificates, and itself."""
     if not path.exists():
-        public = read_public_key(path.with_name(path.name + ".pub"))
+        public = read_public_key(Path(f"{path}.pub"))
         if public is not None and public in held:
             return [held[public]]
         if explicit:
@@ -130,7 +130,7 @@ def _from_file(
         return []
     blob = read_public_key(path) or public_blob_in(path)
     if blob is None:
-        blob = read_public_key(path.with_name(path.name + ".pub"))
+        blob = read_public_key(Path(f"{path}.pub"))
     plain: Identity
     if blob is not None and blob in held:
         plain = held[blob]
@@ -145,7 +145,7 @@ def _from_file(
         except (UnusableKey, OSError) as error:
             found.unusable.append(str(error))
             return []
-    beside = read_public_key(path.with_name(path.name + "-cert.pub"))
+    beside = read_public_key(Path(f"{path}-cert.pub"))
     own = [
         _CertifiedIdentity(plain, certificate)
         for certificate in dict.fromkeys([*certificates, *([beside] if beside else [])])

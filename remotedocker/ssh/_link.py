@@ -14,7 +14,7 @@ from typing import Protocol as TypingProtocol
 
 from attrs import define, field
 from automat import TypeMachineBuilder
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -159,18 +159,20 @@ class _Trial:
         self._machine = machine
         self._core = core
         self._running: Deferred[Any] | None = None
+        self._cancelled = False
         self._call = core.clock.callLater(0, self._begin)
 
     def _begin(self) -> None:
         """Logs in."""
         self._running = self._core.attempt()
         self._running.addCallbacks(self._machine.succeeded, self._failed)
+        self._running.addErrback(lambda failure: self._core.log.failure("A link failed", failure))
 
     def _failed(self, failure: Failure) -> None:
         """It did not work."""
         error = failure.value
         core, machine = self._core, self._machine
-        if failure.check(CancelledError):
+        if self._cancelled:
             machine.ended()
         elif isinstance(error, PermanentSSHError):
             (machine.barred if core.worked else machine.refused)(error)
@@ -182,6 +184,7 @@ class _Trial:
 
     def cancel(self) -> None:
         """Gives up; the machine hears of the end."""
+        self._cancelled = True
         if self._running is None:
             self._call.cancel()
             self._core.clock.callLater(0, self._machine.ended)
@@ -327,8 +330,8 @@ def _make_machine() -> Callable[[_Core], _Machine]:
         level = core.log.warn if core.failures in (1, 5) or core.failures % 50 == 0 else core.log.debug
         level("No SSH connection yet, trying again: {error}", error=str(error))
 
-    @connecting.upon(_Machine.refused, nodata=True).to(refused)
-    def give_up(machine: _Machine, core: _Core, error: PermanentSSHError) -> None:
+    @connecting.upon(_Machine.refused).to(refused)
+    def give_up(machine: _Machine, core: _Core, trial: _Trial, error: PermanentSSHError) -> None:
         core.state = "refused"
         core.last_error = core.final = error
         core.events.link_refused(error)

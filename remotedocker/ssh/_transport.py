@@ -66,6 +66,10 @@ class Negotiated:
     mac_out: bytes
     mac_in: bytes
 
+    def __str__(self) -> str:
+        names = (self.kex, self.host_key, self.cipher_out, self.mac_out)
+        return ", ".join(name.decode("ascii") for name in names if name)
+
 
 def negotiate(ours: list[list[bytes]], theirs: list[list[bytes]], destination: str) -> Negotiated:
     """

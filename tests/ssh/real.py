@@ -19,8 +19,8 @@ __all__ = ["RealServerMixin"]
 
 class RealServerMixin:
     """
-    Mixed into a trial C{TestCase}: one sshd for the class, started at its first use; another one for a test that
-    wants it configured otherwise.
+    Mixed into a trial C{TestCase}: one sshd for the class, started at its first use; another one for a test
+    that wants it configured otherwise.
 
     @ivar server: the sshd.
     @ivar remote: the login, after L{log_in}.

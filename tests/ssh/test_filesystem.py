@@ -36,7 +36,9 @@ class SFTPTests(RealServerMixin, TestCase):
         self.assertIs(await self.remote.filesystem(), files[0])
 
     async def test_lost(self) -> None:
-        """When the login is lost, what is being done fails with an error of SSH's, and the next session works."""
+        """
+        When the login is lost, what is being done fails with an error of SSH's, and the next session works.
+        """
         await self.log_in()
         files: Any = await self.remote.filesystem()
         await files.real_path(b".")

@@ -1,0 +1,154 @@
+"""What ssh_config says, by C{ssh -G} and without it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotedocker.errors import SSHError
+from remotedocker.ssh import SSHConfiguration
+from remotedocker.ssh._sshconfig import ResolvedHost, parse_ssh_g, resolve
+
+_CONFIG = """
+Include {directory}/included
+Match host matched
+    User from-match
+Host alias
+    HostName real.example
+    User somebody
+    Port 2200
+    IdentityFile ~/.ssh/special
+    IdentityFile "{directory}/with space"
+    IdentitiesOnly yes
+    IdentityAgent {directory}/agent
+    CertificateFile ~/.ssh/special-cert.pub
+    UserKnownHostsFile {directory}/one {directory}/two
+    GlobalKnownHostsFile none
+    HostKeyAlias nick
+    StrictHostKeyChecking accept-new
+    HashKnownHosts yes
+    ConnectTimeout 7
+    ServerAliveInterval 9
+    ServerAliveCountMax 5
+    PasswordAuthentication no
+Host jumped
+    ProxyJump first,user@second:2222
+Host proxied
+    HostName behind.example
+    Port 24
+    User me
+    ProxyCommand relay --to %h:%p --as %r
+Host agentless
+    IdentityAgent none
+Host named-agent
+    IdentityAgent $OTHER_AGENT
+Host *
+    BatchMode yes
+"""
+
+
+class ResolveTests(SynchronousTestCase):
+    """L{resolve}."""
+
+    def setUp(self) -> None:
+        """An empty home, and a configuration file."""
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.config = self.directory / "config"
+        self.config.write_text(_CONFIG.format(directory=self.directory))
+        (self.directory / "included").write_text("Host included\n    HostName from-include.example\n")
+        self.environ = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.directory),
+            "USER": "local",
+            "SSH_AUTH_SOCK": "/agent/socket",
+            "OTHER_AGENT": "/other/agent",
+        }
+
+    def resolve(self, destination: str, **changes: object) -> ResolvedHost:
+        """@return: the resolved destination."""
+        configuration = SSHConfiguration(destination, ssh_config=self.config)
+        return resolve(evolve(configuration, **changes), self.environ)
+
+    def test_all_keywords(self) -> None:
+        """Every keyword that matters is taken over."""
+        host = self.resolve("alias")
+        self.assertEqual((host.host, host.user, host.port), ("real.example", "somebody", 2200))
+        self.assertEqual(host.identities[0].name, "special")
+        self.assertIn(self.directory / "with space", host.identities)
+        self.assertTrue(host.identities_only)
+        self.assertEqual(host.agent, f"{self.directory}/agent")
+        self.assertEqual([path.name for path in host.certificates], ["special-cert.pub"])
+        self.assertEqual(host.user_known_hosts, (self.directory / "one", self.directory / "two"))
+        self.assertEqual(host.global_known_hosts, ())
+        self.assertEqual((host.alias, host.strict, host.hash_known_hosts), ("nick", "accept-new", True))
+        self.assertEqual((host.connect_timeout, host.alive_interval, host.alive_count), (7.0, 9.0, 5))
+        self.assertEqual((host.password, host.keyboard_interactive, host.batch_mode), (False, True, True))
+        self.assertEqual(host.destination, "somebody@alias:2200")
+
+    def test_destination_wins(self) -> None:
+        """What is typed in the destination wins over the file."""
+        host = self.resolve("me@alias:2222")
+        self.assertEqual((host.host, host.user, host.port), ("real.example", "me", 2222))
+
+    def test_options_win(self) -> None:
+        """Our own options win over the file."""
+        host = self.resolve("alias", identities=(Path("/key"),), known_hosts=(Path("/known"),))
+        self.assertEqual((host.identities, host.explicit_identities), ((Path("/key"),), True))
+        self.assertEqual((host.user_known_hosts, host.global_known_hosts), ((Path("/known"),), ()))
+
+    def test_match_and_include(self) -> None:
+        """Match and Include have their effect."""
+        self.assertEqual(self.resolve("matched").user, "from-match")
+        self.assertEqual(self.resolve("included").host, "from-include.example")
+
+    def test_defaults(self) -> None:
+        """What no line is about gets ssh's defaults."""
+        host = self.resolve("plain")
+        self.assertEqual((host.host, host.port, host.connect_timeout), ("plain", 22, 15.0))
+        self.assertEqual((host.strict, host.alias, host.jump, host.command), ("ask", "", "", ""))
+        self.assertEqual(host.agent, "/agent/socket")
+        self.assertEqual(host.destination, f"{host.user}@plain")
+
+    def test_agents(self) -> None:
+        """The agent may be none, or named by a variable."""
+        self.assertEqual(self.resolve("agentless").agent, "")
+        self.assertEqual(self.resolve("named-agent").agent, "/other/agent")
+
+    def test_proxies(self) -> None:
+        """Jumps are given as they stand, a command with its tokens filled."""
+        self.assertEqual(self.resolve("jumped").jump, "first,user@second:2222")
+        self.assertEqual(self.resolve("proxied").command, "relay --to behind.example:24 --as me")
+
+    def test_broken_file(self) -> None:
+        """An error in the file is told in ssh's words."""
+        self.config.write_text("Hoost x\n")
+        error = self.assertRaises(SSHError, self.resolve, "host")
+        self.assertIn("Bad configuration option: hoost", str(error))
+
+    def test_without_ssh(self) -> None:
+        """Where there is no ssh, its defaults are used."""
+        self.environ["PATH"] = str(self.directory)
+        host = self.resolve("somebody@host:2222")
+        self.assertEqual((host.host, host.user, host.port), ("host", "somebody", 2222))
+        self.assertIn(self.directory / ".ssh" / "id_ed25519", host.identities)
+        self.assertIn(self.directory / ".ssh" / "known_hosts", host.user_known_hosts)
+        self.assertEqual(host.agent, "/agent/socket")
+        self.assertEqual(self.resolve("host").user, "local")
+
+    def test_ipv6(self) -> None:
+        """An IPv6 address is no option and no alias."""
+        host = self.resolve("me@[::1]:2222")
+        self.assertEqual((host.host, host.port, host.destination), ("::1", 2222, "me@[::1]:2222"))
+
+
+class ParseTests(SynchronousTestCase):
+    """L{parse_ssh_g}."""
+
+    def test_lines(self) -> None:
+        """Keywords are in lower case, values in order; what has no value has an empty one."""
+        said = parse_ssh_g("Host x\nidentityfile ~/a b\nidentityfile c\n\nlone\n")
+        self.assertEqual(said, {"host": ["x"], "identityfile": ["~/a b", "c"], "lone": [""]})
