@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
@@ -27,7 +27,7 @@ from remotedocker.errors import RemoteDockerError
 from remotedocker.forwards import Forwards
 from remotedocker.interfaces import IDaemon, IRemote
 from remotedocker.options import Options
-from remotedocker.proxy import Endpoints, ListenAddress, ProxyFactory, ProxyOptions
+from remotedocker.proxy import Endpoints, ListenAddress, ProxyFactory, ProxyOptions, open_dump
 from remotedocker.ssh import Remote, SSHConfiguration
 from remotedocker.state import StateDirectory
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
@@ -206,13 +206,10 @@ def assemble(reactor: Any, options: Options, environ: Mapping[str, str]) -> ISer
     policy = PortPolicy(forward=not options["no-forward"], foreign=bool(options["forward-all"]))
     containers = Containers(agent_id, daemon, forwards, mirrors, policy)
     daemon.watch(containers)
-    proxy = ProxyFactory(
-        reactor,
-        remote,
-        daemon,
-        containers,
-        ProxyOptions(http_only=bool(options["http-only"]), remote_docker=options["remote-docker"]),
-    )
+    proxy_options = ProxyOptions(http_only=bool(options["http-only"]), remote_docker=options["remote-docker"])
+    if options["dump"]:
+        proxy_options = evolve(proxy_options, dump=open_dump(options["dump"]))
+    proxy = ProxyFactory(reactor, remote, daemon, containers, proxy_options)
     endpoints = Endpoints(reactor, addresses, proxy, bool(options["allow-remote-clients"]))
     parts = [
         Part(remote.start, remote.stop),

@@ -158,6 +158,13 @@ class AssembleTests(SynchronousTestCase):
         self.assertIsInstance(service, RemoteDockerService)
         self.assertEqual(len((self.state / "agent-id").read_text().strip()), 16)
 
+    def test_dump(self) -> None:
+        """The file for C{--dump} is made at once, for its owner alone; one that cannot be made is refused."""
+        path = Path(self.mktemp())
+        assemble(Clock(), self.options("--dump", str(path)), {})
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        self.assertRaises(OSError, assemble, Clock(), self.options("--dump", f"{path}/no"), {})
+
     def test_bad_values(self) -> None:
         """A value that a part cannot use is refused before anything starts."""
         for arguments in [
