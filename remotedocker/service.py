@@ -140,8 +140,9 @@ class RemoteDockerService(Service):
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return
-        if failure.check(RemoteDockerError):
-            self._log.critical("Stopped: {error}", error=failure.value.message)
+        error = failure.value
+        if isinstance(error, RemoteDockerError):
+            self._log.critical("Stopped: {error}", error=error.message)
         else:
             self._log.failure("Stopped", failure)
         self._give_up()

@@ -142,9 +142,12 @@ class ContainersTests(SynchronousTestCase):
         """An agent with another policy."""
         self.neighbours = Neighbours()
         self.calls = self.neighbours.calls
-        self.containers = Containers(
-            "agent", self.neighbours, self.neighbours, FilesNeighbour(self.neighbours), policy
-        )
+        self.containers = self.made(FilesNeighbour(self.neighbours), policy)
+
+    def made(self, files: Any, policy: PortPolicy) -> Containers:
+        """@return: an agent whose files are looked after by C{files}."""
+        neighbours: Any = self.neighbours
+        return Containers("agent", neighbours, neighbours, files, policy)
 
     def create(self, spec: CreateSpec | None = None) -> Mapping[str, str]:
         """Creates a container with one port and one mount, and starts nothing. @return: its labels."""
@@ -213,7 +216,7 @@ class ContainersTests(SynchronousTestCase):
         """A mount that cannot be placed fails the create, once the other questions have ended."""
         files = FilesNeighbour(self.neighbours)
         files.place = lambda mounts: fail(SyncFailed(source="/x", destination="h", reason="r"))  # type: ignore
-        containers = Containers("agent", self.neighbours, self.neighbours, files, PortPolicy())
+        containers = self.made(files, PortPolicy())
         self.failureResultOf(containers.plan_create(CreateSpec("busybox")), SyncFailed)
 
     def test_start(self) -> None:
