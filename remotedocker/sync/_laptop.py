@@ -33,6 +33,7 @@ from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of
 __all__ = ["FileReceiver", "LaptopTree", "Pulled", "Refused", "Trash"]
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SECOND = 1_000_000_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_BITS = 0o1777
 """Permission bits that may come from the remote: not C{setuid} and C{setgid}."""
@@ -278,6 +279,10 @@ class FileReceiver:
         if not entry.is_file or link:
             self.pulled.failed.append((operation, "it is no regular file any more"))
             return
+        known = operation.entry
+        if (entry.size, entry.mtime // _SECOND) == (known.size, known.mtime // _SECOND):
+            # The listing knows the fraction of the second, the stream does not.
+            entry = entry._replace(mtime=known.mtime)
         self._count += 1
         try:
             self._enter(path)

@@ -91,9 +91,9 @@ def changes_command(root: bytes, since: bytes) -> bytes:
     """
     return _command(
         root,
-        b'find . -path . -printf "$F" , -newerct @%s'
+        b'T=@%s; export T; find . -path . -printf "$F" , -newerct "$T"'
         b' \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
-        b' \'exec find "$@" -mindepth 1 -maxdepth 1 -printf "$F"\' sh {} + \\)' % (since, _UNREADABLE),
+        b' \'exec find "$@" -mindepth 1 -maxdepth 1 ! -newerct "$T" -printf "$F"\' sh {} + \\)' % (since, _UNREADABLE),
     )
 
 

@@ -139,6 +139,8 @@ class Mirror:
         """
         await self._load()
         self.watch()
+        if self._watcher is not None and not self._whole:
+            return []
         scan = await self._means.run(self._scan_whole)
         return self._problems(scan)
 

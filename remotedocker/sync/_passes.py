@@ -74,16 +74,16 @@ class Passes:
         @raise RemoteDockerError: the trees may differ in more than conflicts.
         """
         failures: list[tuple[Operation, str]] = []
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             plan = await self._compare(remote or not self.known)
             if plan.idle:
                 return
-            failures = []
+            failures, complete = [], True
             if plan.push:
-                failures += await self._push(plan.push)
+                failures += await self._push(plan.push, attempt > 0)
             if plan.pull:
-                await self._pull(plan.pull)
-            if not failures and not plan.pull:
+                complete = await self._pull(plan.pull)
+            if not failures and complete:
                 return
             remote = True
         if failures:
@@ -168,7 +168,7 @@ class Passes:
         if entirely:
             self._stamp = b""
 
-    async def _push(self, operations: Sequence[Operation]) -> list[tuple[Operation, str]]:
+    async def _push(self, operations: Sequence[Operation], again: bool) -> list[tuple[Operation, str]]:
         """@return: what failed, and how."""
         agreement = self.agreement
         writing = agreement.writing(operations)
@@ -177,7 +177,8 @@ class Passes:
             self.snapshot.writing(agreement.ours)
         facts = await self.host.facts()
         try:
-            pushed = await self.host.push(self.tree, operations, guarded=self.comes_back(b""))
+            guarded = self.comes_back(b"")
+            pushed = await self.host.push(self.tree, operations, guarded=guarded, again=again)
         except BaseException:
             self.known = False
             raise
@@ -213,25 +214,30 @@ class Passes:
         whole = self.laptop.absolute(path).decode("utf-8", "backslashreplace")
         self._log.warn("{path} is not synced: {reason}", path=whole, reason=reason)
 
-    async def _pull(self, operations: Sequence[Operation]) -> None:
-        """Brings changes to the laptop; what fails stays pending."""
+    async def _pull(self, operations: Sequence[Operation]) -> bool:
+        """
+        Brings changes to the laptop; what fails stays pending.
+
+        @return: whether nothing failed.
+        """
         early, files, late = _stages(operations)
-        await self._pulled(await self.run(self.laptop.apply, early))
+        complete = self._pulled(await self.run(self.laptop.apply, early))
         if files:
             receiver = FileReceiver(self.laptop, {each.path: each for each in files})
             try:
                 await self.host.fetch(self.tree, [each.path for each in files], receiver)
             finally:
-                await self._pulled(await self.run(receiver.finish))
-        await self._pulled(await self.run(self.laptop.apply, late))
+                complete = self._pulled(await self.run(receiver.finish)) and complete
+        return self._pulled(await self.run(self.laptop.apply, late)) and complete
 
-    async def _pulled(self, pulled: Pulled) -> None:
+    def _pulled(self, pulled: Pulled) -> bool:
         for operation, local, remote in pulled.done:
             self.agreement.pulled(operation, local, remote)
         if pulled.failed:
             self.look.again({operation.path for operation, _ in pulled.failed})
             for operation, reason in pulled.failed:
                 self._tell(operation.path, f"it could not be brought back: {reason}")
+        return not pulled.failed
 
 
 def _stages(

@@ -227,12 +227,15 @@ class RemoteHost:
         stamp, _, rest = output.partition(b"\n")
         return await self._run(parse_listing, rest), b"%.9f" % max(0.0, float(stamp) - _SLACK)
 
-    async def push(self, tree: Tree, operations: Sequence[Operation], *, guarded: bool) -> Pushed:
+    async def push(
+        self, tree: Tree, operations: Sequence[Operation], *, guarded: bool, again: bool = False
+    ) -> Pushed:
         """
         Does C{operations} on the remote: by the shell that stays while they are few and small, else by a tar
         stream.
 
         @param guarded: what is overwritten or removed is compared with what it should be first.
+        @param again: something was not what it should be: compares one by one.
         """
         facts = await self.facts()
         writes = [each for each in operations if isinstance(each, WriteFile)]
@@ -245,6 +248,8 @@ class RemoteHost:
             facts.stage,
             tree.source,
             guarded=guarded and facts.guards,
+            at_once=not small and not again,
+            unpacks=facts.gnu_tar,
             coarse=facts.coarse,
             superuser=facts.superuser,
         )
@@ -343,7 +348,7 @@ class RemoteHost:
         if names == [b"./"]:
             directory, _, name = directory.rpartition(b"/")
             names = [b"./" + name]
-        options = "--hard-dereference --format=posix --pax-option=delete=atime,delete=ctime"
+        options = "--hard-dereference --format=gnu"
         if not facts.gnu_tar:
             options = ""
         where = quote(directory).decode("utf-8", "surrogateescape")

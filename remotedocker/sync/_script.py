@@ -32,7 +32,9 @@ from remotedocker.sync._tree import Entry
 
 __all__ = ["ScriptBuilder", "Step"]
 
+_ARGUMENTS = 500
 _GROUP = 200
+_FEW = 16
 _COPY_LIMIT = 1024 * 1024
 
 
@@ -44,11 +46,13 @@ class Step:
     @ivar directory: in which they are done, relative to the base of the mirrors.
     @ivar operations: what they are.
     @ivar commands: shell commands; each must succeed.
+    @ivar final: if it fails, nothing that follows is done.
     """
 
     directory: bytes
     operations: list[Operation]
     commands: list[bytes]
+    final: bool = False
 
 
 @define(eq=False)
@@ -62,6 +66,9 @@ class ScriptBuilder:
     @ivar source: absolute path of the tree on the laptop.
     @ivar inline: the content of each file to be written, if there is to be no tar stream.
     @ivar guarded: whether what is overwritten or removed is first compared with what it should be.
+    @ivar at_once: it is compared all at once, and nothing is done where anything is different; otherwise each
+        time before it is touched.
+    @ivar unpacks: the remote's C{tar} can overwrite files in place.
     @ivar coarse: the remote's tools know whole seconds only.
     @ivar superuser: owners can be given to files.
     """
@@ -72,6 +79,8 @@ class ScriptBuilder:
     source: bytes
     inline: Mapping[bytes, bytes] | None = None
     guarded: bool = False
+    at_once: bool = False
+    unpacks: bool = False
     coarse: bool = False
     superuser: bool = False
     steps: list[Step] = field(init=False, factory=list)
@@ -80,6 +89,7 @@ class ScriptBuilder:
     _new: dict[bytes, tuple[bytes, Step]] = field(init=False, factory=dict)
     _names: dict[bytes, bytes] = field(init=False, factory=dict)
     _serial: int = field(init=False, default=0)
+    _expected: list[tuple[bytes, Entry]] = field(init=False, factory=list)
 
     def add(self, operations: Sequence[Operation]) -> None:
         """Takes all operations, in their order."""
@@ -111,6 +121,12 @@ class ScriptBuilder:
         for directory in reversed(closed):
             mode = b"%o" % directory.entry.permissions
             self._step(directory, b"chmod %s %s" % (mode, self._name(directory.path)))
+        if self._expected:
+            tests = [
+                self._compared(self._expected[start : start + _ARGUMENTS])
+                for start in range(0, len(self._expected), _ARGUMENTS)
+            ]
+            self.steps.insert(0, Step(b"", list(operations), tests, final=True))
 
     def prelude(self) -> bytes:
         """@return: the variables and functions that the steps need."""
@@ -134,7 +150,8 @@ class ScriptBuilder:
             if step.directory != directory or index == 0:
                 lines.append(b"g=; c %s && g=1" % quote(step.directory))
                 directory = step.directory
-            lines.append(b'[ "$g" ] && %s || f %d' % (b" && ".join(commands), index))
+            failed = b"{ f %d; exit 0; }" if step.final else b"f %d"
+            lines.append(b'[ "$g" ] && %s || %s' % (b" &&\n".join(commands), failed % index))
             if any(command.startswith(b"c ") for command in commands):
                 directory = None
         return b"\n".join(lines) + b"\n"
@@ -178,12 +195,28 @@ class ScriptBuilder:
         ]
         tests += [b"[ -L %s ]" % name for name, entry in expected if entry is not None and entry.is_symlink]
         files = [(name, entry) for name, entry in expected if entry is not None and entry.is_file]
-        if files:
-            words = b" ".join(name for name, _ in files)
-            facts = b"\n".join(_fact(entry, self.coarse) for _, entry in files)
-            asked = b"%s %Y" if self.coarse else b"%s %.9Y"
-            tests.append(b"[ \"$(stat -c '%s' -- %s)\" = '%s' ]" % (asked, words, facts))
-        return tests
+        return [*tests, self._compared(files)] if files else tests
+
+    def _compared(self, files: Sequence[tuple[bytes, Entry]]) -> bytes:
+        """@return: a test that holds if files, by shell word, have the size and time that they should have."""
+        words = b" ".join(name for name, _ in files)
+        facts = b"\n".join(_fact(entry, self.coarse) for _, entry in files)
+        asked = b"%s %Y" if self.coarse else b"%s %.9Y"
+        return b"[ \"$(stat -c '%s' -- %s)\" = '%s' ]" % (asked, words, facts)
+
+    def _guard(self, operations: Sequence[Operation]) -> list[bytes]:
+        """@return: tests that hold if what C{operations} replace or remove is as they expect it."""
+        expected: list[tuple[bytes, Entry | None]] = []
+        for operation in operations:
+            if not isinstance(operation, (WriteFile, MakeSymlink, Delete)):
+                continue
+            entry = operation.expected
+            if self.guarded and self.at_once and entry is not None and entry.is_file:
+                directory, name = self.locate(operation.path)
+                self._expected.append((quote(b"." + directory + b"/" + name), entry))
+            else:
+                expected.append((self._name(operation.path), entry))
+        return self._guards(expected)
 
     def _stage(self, name: bytes, operation: Operation, entry: Entry, link: bytes | None = None) -> None:
         source = None
@@ -239,7 +272,7 @@ class ScriptBuilder:
         verb = b"rmdir --" if operation.expected.is_directory else b"rm -f --"
         name = self._name(operation.path)
         last = self.steps[-1] if self.steps else None
-        guards = self._guards([(name, operation.expected)])
+        guards = self._guard([operation])
         if (
             last is not None
             and not guards
@@ -265,9 +298,10 @@ class ScriptBuilder:
     def _from_stage(self, operations: Sequence[WriteFile | MakeSymlink]) -> None:
         """Puts what was unpacked into the stage where it belongs: copied if the inode stays, else moved."""
         created = [each for each in operations if each.expected is None]
-        copies = len(created) <= _GROUP and sum(each.entry.size for each in created) <= _COPY_LIMIT
-        groups: dict[tuple[bytes, bool, int], list[WriteFile | MakeSymlink]] = {}
-        counts: dict[tuple[bytes, bool], int] = {}
+        places = {self.locate(each.path)[0] for each in created}
+        copies = len(places) <= _FEW and sum(each.entry.size for each in created) <= _COPY_LIMIT
+        groups: dict[tuple[bytes, bool, bool, int], list[WriteFile | MakeSymlink]] = {}
+        counts: dict[tuple[bytes, bool, bool], int] = {}
         for operation in operations:
             staged = self._in_new(operation)
             if staged is not None:
@@ -276,16 +310,35 @@ class ScriptBuilder:
             copied = isinstance(operation, WriteFile) and (
                 operation.in_place or (copies and operation.expected is None)
             )
-            key = (self.locate(operation.path)[0], copied)
+            key = (self.locate(operation.path)[0], copied, operation.expected is None)
             counts[key] = counts.get(key, 0) + 1
             groups.setdefault((*key, counts[key] // _GROUP), []).append(operation)
-        for (_, copied, _), group in groups.items():
+        if self.unpacks and (self.at_once or not self.guarded):
+            in_place = [key for key, group in groups.items() if key[1] and group[0].expected is not None]
+            if len(in_place) > _FEW:
+                self._unpack([each for key in in_place for each in groups.pop(key)])
+        for (_, copied, _, _), group in groups.items():
             self._serial += 1
             self._put(group, copied, b"g/%d" % self._serial)
 
+    def _unpack(self, group: Sequence[WriteFile | MakeSymlink]) -> None:
+        """Overwrites files in many directories by a second C{tar}, which keeps what is there where it is."""
+        commands = self._guard(group)
+        directories: set[bytes] = set()
+        for operation in group:
+            directory, name = self.locate(operation.path)
+            directories.add(directory)
+            self._stage(b"i" + directory + b"/" + name, operation, operation.entry)
+        commands += [b"c %s" % quote(directory) for directory in sorted(directories)]
+        commands.append(
+            b'{ cd "$S/i" && find . ! -type d -print0 | tar -cf - --format=posix --null -T - |'
+            b' tar -C "$R" -xpf - --overwrite --no-same-owner; }'
+        )
+        self.steps.append(Step(b"", list(group), commands))
+
     def _put(self, group: Sequence[WriteFile | MakeSymlink], copied: bool, stage: bytes) -> None:
         words: list[bytes] = []
-        commands = self._guards([(self._name(each.path), each.expected) for each in group])
+        commands = self._guard(group)
         for operation in group:
             staged = stage + b"/" + self.locate(operation.path)[1]
             self._stage(staged, operation, operation.entry)
@@ -300,7 +353,7 @@ class ScriptBuilder:
     def _print(self, operation: WriteFile | MakeSymlink, inline: Mapping[bytes, bytes]) -> None:
         """Has the shell itself write a small file."""
         entry, name = operation.entry, self._name(operation.path)
-        commands = self._guards([(name, operation.expected)])
+        commands = self._guard([operation])
         replaces = operation.expected is not None
         if isinstance(operation, MakeSymlink):
             staged = self._spare()

@@ -287,8 +287,7 @@ class TarReader:
         if block == bytes(BLOCK):
             self.finished = True
             return
-        checksum = _octal(block[148:156])
-        if sum(block) - sum(block[148:156]) + 8 * 32 != checksum:
+        if sum(block) - sum(block[148:156]) + 8 * 32 != _octal(block[148:156]):
             raise TarFormatError("a header's checksum is wrong")
         kind = block[156:157]
         size = _octal(block[124:136])
