@@ -422,7 +422,7 @@ class Exchange:
         if turn.answer.started:
             # An answer with a length or in chunks is seen to be cut short; any other has to be broken off.
             yield from self._close(abort=turn.until_close)
-        elif turn.keeps_client and not isinstance(error, ProtocolError):
+        elif turn.keeps_client:
             yield from self._say(turn, error_answer(error, turn.head, close=False))
             yield from self._end_turn(turn, alive=True)
         else:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -82,6 +82,7 @@ class ProxyProtocol(Protocol):
         self._busy = False
         self._daemon: DaemonProtocol | None = None
         self._connecting: Deferred[IProtocol] | None = None
+        self._attempt = 0
         self._relay: Relay | None = None
         self._closing = False
         self._ended = False
@@ -191,20 +192,18 @@ class ProxyProtocol(Protocol):
                 self._daemon.valve.set_wanted(self._exchange.reads_daemon)
 
     def _connect(self, command: Connect) -> None:
-        made: list[DaemonProtocol] = []
-
-        def build() -> DaemonProtocol:
-            made.append(DaemonProtocol(self))
-            return made[-1]
-
-        factory = Factory.forProtocol(build)
+        self._attempt += 1
+        attempt = self._attempt
+        factory = Factory.forProtocol(lambda: DaemonProtocol(self, attempt))
         factory.noisy = False
         connecting = maybeDeferred(self._factory.remote.docker_endpoint(bulk=command.bulk).connect, factory)
-        self._connecting = connecting
-        connecting.addCallbacks(lambda _: self._connected(connecting, made[-1]), self._refused)
+        if not connecting.called:
+            self._connecting = connecting
+        connecting.addErrback(self._refused, attempt)
 
-    def _connected(self, connecting: Deferred[IProtocol], daemon: DaemonProtocol) -> None:
-        if self._connecting is not connecting:
+    def daemon_made(self, daemon: DaemonProtocol) -> None:
+        """See L{DaemonOwner}."""
+        if daemon.attempt != self._attempt:
             daemon.transport.abortConnection()
             return
         self._connecting = None
@@ -214,11 +213,10 @@ class ProxyProtocol(Protocol):
         self.transport.registerProducer(daemon.valve, True)
         self._happened(DaemonConnected())
 
-    def _refused(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return
-        self._connecting = None
-        self._happened(DaemonRefused(self._factory.daemon_error(failure)))
+    def _refused(self, failure: Failure, attempt: int) -> None:
+        if attempt == self._attempt:
+            self._connecting = None
+            self._happened(DaemonRefused(self._factory.daemon_error(failure)))
 
     def _to_daemon(self, command: ToDaemon) -> None:
         if self._daemon is not None:
@@ -230,6 +228,7 @@ class ProxyProtocol(Protocol):
             self._daemon.transport.loseWriteConnection()
 
     def _close_daemon(self, command: CloseDaemon | None = None) -> None:
+        self._attempt += 1
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()

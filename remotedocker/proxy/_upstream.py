@@ -72,6 +72,9 @@ class Valve:
 class DaemonOwner(Protocol):
     """Who uses a L{DaemonProtocol}."""
 
+    def daemon_made(self, daemon: DaemonProtocol) -> None:
+        """It is connected."""
+
     def daemon_received(self, daemon: DaemonProtocol, data: bytes) -> None:
         """Bytes came."""
 
@@ -87,20 +90,23 @@ class DaemonProtocol(TwistedProtocol):
     """
     One connection to the daemon.
 
+    @ivar attempt: which of its owner's attempts it belongs to.
     @ivar ended: its end of file came.
     @ivar relay_end: where everything goes once the connection is a raw stream.
     """
 
     transport: Any
 
-    def __init__(self, owner: DaemonOwner) -> None:
+    def __init__(self, owner: DaemonOwner, attempt: int) -> None:
         self._owner = owner
+        self.attempt = attempt
         self.ended = False
         self.relay_end: RelayEnd | None = None
 
     def connectionMade(self) -> None:
         """Reading is under control from now on."""
         self.valve = Valve(self.transport)
+        self._owner.daemon_made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """To the owner, or into the relay."""

@@ -34,7 +34,7 @@ class RequestTests(ProxyCase):
         self.client()
         (protocol,) = self.proxy.connections
         verifyObject(IHalfCloseableProtocol, protocol)
-        verifyObject(IHalfCloseableProtocol, DaemonProtocol(protocol))
+        verifyObject(IHalfCloseableProtocol, DaemonProtocol(protocol, 1))
         verifyObject(IPushProducer, Valve(None))
 
     def test_keepAlive(self) -> None:
@@ -221,6 +221,20 @@ class ConnectingTests(ProxyCase):
         client.transport.abortConnection()
         self.network.pump()
         self.assertEqual(self.endpoint.cancelled, 1)
+        self.assertNothingLeft()
+
+    def test_connectedTooLate(self) -> None:
+        """An attempt that could not be cancelled, and succeeds after all, is closed again."""
+        late: list[DaemonProtocol] = []
+        self.endpoint.connect = lambda factory: late.append(factory.buildProtocol(None)) or Deferred()  # type: ignore
+        client = self.client()
+        self.send(client, _GET)
+        client.transport.abortConnection()
+        self.network.pump()
+        daemon = Recorder()
+        self.network.connect(late[0], daemon)
+        self.network.pump()
+        self.assertTrue(daemon.lost)
         self.assertNothingLeft()
 
     def test_boundedMemory(self) -> None:
@@ -416,6 +430,23 @@ class FlowTests(ProxyCase):
         self.assertTrue(daemon.received.endswith(_BIG))
         self.send(daemon, _OK)
         self.assertEqual(client.received, _OK)
+
+    def test_slowDaemonAnswers(self) -> None:
+        """
+        A daemon that stops reading, refuses and closes: the client's upload is drained, its answer arrives.
+        """
+        client = self.client()
+        self.send(client, request("POST /v1.41/images/load", b"", "Host: d\r\nContent-Length: 4194304\r\n"))
+        daemon = self.daemons[0]
+        daemon.transport.pauseProducing()
+        client.transport.write(_BIG)
+        self.network.pump()
+        refused = answer("400 Bad Request", b"no", "Connection: close\r\n")
+        self.send(daemon, refused)
+        self.assertEqual((client.received, client.eof), (refused, True))
+        self.assertEqual(len(client.transport._buffer), 0)
+        client.transport.loseConnection()
+        self.assertNothingLeft()
 
     def test_slowDaemonGoes(self) -> None:
         """A client that was stopped by a daemon which is then lost is read again."""
