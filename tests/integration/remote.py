@@ -86,10 +86,10 @@ class EmbeddedRemote:
     @ivar docker_socket: the daemon's second socket, reached by this machine without SSH.
     """
 
-    def __init__(self, directory: Path | str, engine: Engine | None = None, delay_ms: float = 0.0) -> None:
+    def __init__(self, directory: Path | str, engine: Engine | None = None) -> None:
         self.directory = Path(directory)
         self.engine = engine if engine is not None else find_engine(os.environ)
-        self.sandbox = Sandbox(self.directory, self.engine.files, delay_ms)
+        self.sandbox = Sandbox(self.directory, self.engine.files)
         self.user = "root"
         self.port = 22
         self.identity = self.directory / "id_ed25519"

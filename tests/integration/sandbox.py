@@ -154,10 +154,9 @@ class Sandbox:
     @ivar init: the process id, on the machine, of the sandbox's init.
     """
 
-    def __init__(self, directory: Path, engine: Path | None = None, delay_ms: float = 0.0) -> None:
+    def __init__(self, directory: Path, engine: Path | None = None) -> None:
         self.directory = directory
         self.engine = engine
-        self.delay_ms = delay_ms
         self.root = directory / "root"
         self.exchange = directory / "exchange"
         self.address = ""

@@ -58,7 +58,7 @@ def end_on_signals() -> None:
 
 
 @contextlib.contextmanager
-def running_remote(delay_ms: float = 0.0) -> Iterator[EmbeddedRemote]:
+def running_remote() -> Iterator[EmbeddedRemote]:
     """
     An embedded remote that is ended, with its files, when the context is left; by SIGTERM and SIGHUP too.
 
@@ -68,7 +68,7 @@ def running_remote(delay_ms: float = 0.0) -> Iterator[EmbeddedRemote]:
     parent = Path("/var/tmp")
     _sweep(parent)
     directory = Path(tempfile.mkdtemp(prefix=f"{_NAME}{os.getpid()}-", dir=parent))
-    remote = EmbeddedRemote(directory, find_engine(os.environ), delay_ms)
+    remote = EmbeddedRemote(directory, find_engine(os.environ))
     try:
         remote.start()
         yield remote
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str], mode: str) -> int:
         if mode == "require":
             return 1
         return subprocess.run(command, env={**os.environ, OBSTACLE_VARIABLE: reason}, check=False).returncode
-    with running_remote(float(os.environ.get("REMOTEDOCKER_TEST_DELAY_MS", "0"))) as remote:
+    with running_remote() as remote:
         print(
             f"embedded remote: {remote.destination}, dockerd {remote.ask('/version')['Version']}", flush=True
         )
