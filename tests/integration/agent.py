@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.integration.remote import EmbeddedRemote
-from tests.integration.sandbox import wait_until
+from tests.integration.sandbox import SandboxError, wait_until
 
 __all__ = ["Agent", "AgentFailed", "Child", "Tunnel", "free_port", "laptop_environment"]
 
@@ -88,9 +88,11 @@ class Child:
         self.launch()
         try:
             wait_until(self._ready_or_ended, f"{self.command()[0]} serves", seconds)
+        except SandboxError as error:
+            self.kill()
+            raise AgentFailed(f"{error}\n{self.log()}") from None
         except BaseException:
             self.kill()
-            print(self.log())
             raise
 
     def launch(self) -> None:

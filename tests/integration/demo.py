@@ -2,8 +2,8 @@
 The main job, shown step by step: C{python -m tests.integration.demo}, or C{make demo}.
 
 Every command is printed as it is run. The remote host is the one that C{REMOTEDOCKER_SSH} names
-(C{[user@]host[:port]}); without it an embedded one is started on this machine, which takes root and Debian's
-packages.
+(C{[user@]host[:port]}; C{REMOTEDOCKER_SSH_CONFIG} names another ssh_config than C{ssh} reads). Without it
+an embedded one is started on this machine, which takes root and Debian's packages.
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ class Demonstration:
 
 @contextlib.contextmanager
 def _own_remote(destination: str) -> Iterator[list[str]]:
-    yield ["--ssh", destination]
+    config = os.environ.get("REMOTEDOCKER_SSH_CONFIG")
+    yield ["--ssh", destination, *(("--ssh-config", config) if config else ())]
 
 
 @contextlib.contextmanager
@@ -255,7 +256,7 @@ def main() -> int:
             service = _Service(directory / "service", options)
             try:
                 Demonstration(directory / "work", service).run()
-            except (DemoFailed, AgentFailed, SandboxError):
+            except (DemoFailed, SandboxError):
                 print(service.log())
                 raise
             finally:

@@ -43,11 +43,6 @@ class MainJobTests(IntegrationTestCase):
         self.assertEqual(docker("rm", "-f", name).status, 0)
         self.wait_for(lambda: not listens(port), "the port is closed")
 
-    def test_the_remote_has_not_the_laptops_files(self) -> None:
-        """What the other tests rest on: a file of the laptop is not on the remote by itself."""
-        (self.scratch / "file").write_text("here")
-        self.assertNotEqual(self.remote.run(["cat", str(self.scratch / "file")]).returncode, 0)
-
     def test_port(self) -> None:
         """A published port is opened, shown and closed."""
         check_port(self.docker(self.shared_agent().docker_host))
