@@ -1,5 +1,5 @@
 """
-What is at the remote's end of a measured stream: a program of its own, that needs the standard library alone::
+What is at the remote's end of a measured stream, a program that needs the standard library alone::
 
     python3 _transport_server.py SOCKET PORT DAEMON_SOCKET
 

@@ -2,8 +2,8 @@
 A link to an embedded remote with a round trip time of its own.
 
 Two TUN devices, one at each end, and a process that holds every IP packet back for half the round trip. TCP
-behaves on it as on a long line: its acknowledgements take the whole way, so that congestion windows and socket
-buffers limit it. Nothing is lost, and the rate is what the process can carry.
+behaves on it as on a long line: its acknowledgements take the whole way, so that congestion windows and
+socket buffers limit it. Nothing is lost, and the rate is what the process can carry.
 """
 
 from __future__ import annotations
