@@ -22,7 +22,7 @@ from remotedocker.proxy._commands import (
     ToClient,
 )
 from remotedocker.proxy._errors import error_answer
-from remotedocker.proxy._rewriters import Rewriter
+from remotedocker.proxy._rewriting import Rewriter
 
 __all__ = ["ANSWER_LIMIT", "Answer"]
 

@@ -37,6 +37,7 @@ __all__ = [
     "ExecCreated",
     "Hijack",
     "Hold",
+    "Inspect",
     "Notify",
     "OwnAnswer",
     "Ping",
@@ -149,6 +150,13 @@ class Ping:
 
 
 @frozen
+class Inspect:
+    """IDaemon.inspect; resolves to None if there is no such container."""
+
+    reference: str
+
+
+@frozen
 class PlanCreate:
     """IContainers.plan_create."""
 
@@ -224,6 +232,7 @@ class PlanMounts:
 
 Effect = (
     Ping
+    | Inspect
     | PlanCreate
     | Created
     | CreateFailed

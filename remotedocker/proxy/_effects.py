@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
 from remotedocker.docker import PlacedMount
+from remotedocker.errors import NoSuchContainer
 from remotedocker.interfaces import IContainers, IDaemon
 from remotedocker.proxy._commands import (
     Collect,
@@ -20,6 +21,7 @@ from remotedocker.proxy._commands import (
     CreateFailed,
     Effect,
     ExecCreated,
+    Inspect,
     Ping,
     PlanCreate,
     PlanMounts,
@@ -44,6 +46,12 @@ class Effects:
         """
         return _PERFORMERS[type(effect)](self, effect)
 
+    async def _inspect(self, effect: Inspect) -> dict[str, Any] | None:
+        try:
+            return await self.daemon.inspect(effect.reference)
+        except NoSuchContainer:
+            return None
+
     async def _plan_mounts(self, effect: PlanMounts) -> tuple[PlacedMount, ...]:
         return tuple([await self.containers.plan_volume(mount) for mount in effect.mounts])
 
@@ -60,6 +68,7 @@ def _told(tell: Callable[[Effects, Any], None]) -> Callable[[Effects, Any], Defe
 
 _PERFORMERS: Mapping[type, Callable[[Effects, Any], Deferred[Any]]] = {
     Ping: lambda to, effect: succeed(to.daemon.ping()),
+    Inspect: lambda to, effect: Deferred.fromCoroutine(to._inspect(effect)),
     PlanCreate: lambda to, effect: to.containers.plan_create(effect.spec),
     Created: _told(lambda to, effect: to.containers.created(effect.container_id, effect.name, effect.plan)),
     CreateFailed: _told(lambda to, effect: to.containers.create_failed(effect.plan)),

@@ -34,7 +34,8 @@ from remotedocker.proxy import _commands as do
 from remotedocker.proxy._answer import Answer
 from remotedocker.proxy._errors import error_answer, is_bug
 from remotedocker.proxy._line import Line
-from remotedocker.proxy._rewriters import Forward, Reply, rewriter_for
+from remotedocker.proxy._rewriters import rewriter_for
+from remotedocker.proxy._rewriting import Forward, Reply
 from remotedocker.proxy._turn import Phase, Rules, Turn
 
 __all__ = ["REQUEST_LIMIT", "Exchange"]
@@ -308,9 +309,8 @@ class Exchange:
                 if turn.is_raw:
                     early = b"".join(late.raw for late in parts[index + 1 :]) + responses.take_rest()
                     ahead = self._requests.take_rest()
-                    yield from self._hijack(
-                        do.Hijack(ahead, early, self._client_ended, turn.rewriter.before_end())
-                    )
+                    before_end = turn.rewriter.before_end()
+                    yield from self._hijack(do.Hijack(ahead, early, self._client_ended, before_end))
                     return
 
     def _guarded(self, turn: Turn, commands: _Commands) -> _Commands:

@@ -2,17 +2,6 @@
 """
 What is done about each endpoint, beside passing its bytes: one small class for each kind of treatment, and
 the table that says which endpoint gets which.
-
-A rewriter lives for one request and its answer. The exchange asks it, in this order, where the questions
-apply:
-
- 1. L{Rewriter.ask}, if it C{collects}: what has to be known before the request goes on;
- 2. L{Rewriter.forward}: what goes on, or the whole answer;
- 3. L{Rewriter.before_answer}: what the answer's head waits for;
- 4. L{Rewriter.wants_answer}, then L{Rewriter.answer}: the new body of the answer;
- 5. L{Rewriter.before_body}: what the first byte of a body that is passed waits for;
- 6. L{Rewriter.before_end}: what the end of a hijacked stream waits for;
- 7. L{Rewriter.failed}, instead of the rest, if no answer comes.
 """
 
 from __future__ import annotations
@@ -20,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from attrs import define, frozen
+from attrs import define
 
 from remotedocker.docker import (
     AnswerView,
@@ -32,9 +21,9 @@ from remotedocker.docker import (
     Route,
     ServiceRequest,
     VolumeRequest,
+    rewrite_commit,
     split_filters,
     translate_create_answer,
-    translate_error,
     translate_inspect,
     translate_list,
     translate_system_df,
@@ -50,6 +39,7 @@ from remotedocker.proxy._commands import (
     CreateFailed,
     Effect,
     ExecCreated,
+    Inspect,
     Ping,
     PlanCreate,
     PlanMounts,
@@ -57,108 +47,9 @@ from remotedocker.proxy._commands import (
     Started,
     Starting,
 )
+from remotedocker.proxy._rewriting import Forward, Reply, Rewriter, TranslatedErrors
 
-__all__ = ["Forward", "Reply", "Rewriter", "rewriter_for"]
-
-
-@frozen
-class Forward:
-    """
-    What the daemon gets.
-
-    @ivar body: None: as it came.
-    @ivar target: None: as it came.
-    """
-
-    body: bytes | None = None
-    target: bytes | None = None
-
-
-@frozen
-class Reply:
-    """The client gets this whole answer, the daemon nothing."""
-
-    data: bytes
-
-
-@define(eq=False)
-class Rewriter:
-    """
-    Passes everything.
-
-    @cvar collects: the request is read whole before anything of it goes on.
-    """
-
-    head: RequestHead
-    route: Route
-    view: AnswerView
-
-    collects = False
-
-    @property
-    def reference(self) -> str:
-        """The container, exec or volume in the path."""
-        return self.route.reference or ""
-
-    def ask(self, body: bytes) -> Effect | None:
-        """
-        The request is complete.
-
-        @raise RemoteDockerError: answered instead.
-        """
-        return None
-
-    def forward(self, value: object) -> Forward | Reply:
-        """
-        @param value: what the effect came to.
-        """
-        return Forward()
-
-    def before_answer(self, head: ResponseHead) -> Effect | None:
-        """What the head of the (final) answer waits for."""
-        return None
-
-    def before_body(self, head: ResponseHead) -> Effect | None:
-        """What the first byte of the body waits for."""
-        return None
-
-    def wants_answer(self, head: ResponseHead) -> bool:
-        """Whether L{answer} is to see the answer's body."""
-        return False
-
-    def answer(self, head: ResponseHead, body: bytes) -> bytes:
-        """@return: the new body; the same object: nothing is changed."""
-        return body
-
-    def learned(self) -> Sequence[Effect]:
-        """What others are told after L{answer}."""
-        return ()
-
-    def before_end(self) -> Effect | None:
-        """What the client's end of file waits for, after a hijack."""
-        return None
-
-    def failed(self) -> Sequence[Effect]:
-        """The request was forwarded, and no answer came; or the client went before it was."""
-        return ()
-
-
-class _TranslatedErrors(Rewriter):
-    """Remote paths in the daemon's error messages become the laptop's."""
-
-    def wants_answer(self, head: ResponseHead) -> bool:
-        """Errors only."""
-        return head.status >= 400
-
-    def answer(self, head: ResponseHead, body: bytes) -> bytes:
-        """Errors are translated."""
-        if head.status >= 400:
-            return translate_error(body, self.view.laptop_path)
-        return self.success(head, body)
-
-    def success(self, head: ResponseHead, body: bytes) -> bytes:
-        """What becomes of an answer that is no error, if it was wanted."""
-        return body
+__all__ = ["rewriter_for"]
 
 
 class PingRewriter(Rewriter):
@@ -178,7 +69,7 @@ class PingRewriter(Rewriter):
 
 
 @define(eq=False)
-class CreateRewriter(_TranslatedErrors):
+class CreateRewriter(TranslatedErrors):
     """C{POST /containers/create}: mounts placed, ports moved to the remote's loopback, labels added."""
 
     collects = True
@@ -225,7 +116,7 @@ class CreateRewriter(_TranslatedErrors):
 
 
 @define(eq=False)
-class StartRewriter(_TranslatedErrors):
+class StartRewriter(TranslatedErrors):
     """C{start} and C{restart}: files are complete and ports open before, ports lead somewhere after."""
 
     collects = True
@@ -256,7 +147,7 @@ class StartRewriter(_TranslatedErrors):
         return (Started(self._container_id, False),)
 
 
-class StopRewriter(_TranslatedErrors):
+class StopRewriter(TranslatedErrors):
     """The client learns of the end when what the container wrote is back."""
 
     def before_answer(self, head: ResponseHead) -> Effect | None:
@@ -310,7 +201,7 @@ class ExecInspectRewriter(Rewriter):
         return CollectExec(self.reference) if head.status == 200 else None
 
 
-class _Translated(_TranslatedErrors):
+class _Translated(TranslatedErrors):
     """An answer that shows paths or ports is shown as the user typed them."""
 
     translation: Callable[[bytes, AnswerView], bytes]
@@ -320,7 +211,7 @@ class _Translated(_TranslatedErrors):
         return head.status in (200, 201) or head.status >= 400
 
     def success(self, head: ResponseHead, body: bytes) -> bytes:
-        """See L{_TranslatedErrors.success}."""
+        """See L{TranslatedErrors.success}."""
         return type(self).translation(body, self.view)
 
 
@@ -349,7 +240,7 @@ class VolumeListRewriter(_Translated):
 
 
 @define(eq=False)
-class ListRewriter(_TranslatedErrors):
+class ListRewriter(TranslatedErrors):
     """C{GET /containers/json}: filters by what only we know are applied here."""
 
     collects = True
@@ -368,7 +259,7 @@ class ListRewriter(_TranslatedErrors):
         return head.status == 200 or head.status >= 400
 
     def success(self, head: ResponseHead, body: bytes) -> bytes:
-        """See L{_TranslatedErrors.success}."""
+        """See L{TranslatedErrors.success}."""
         return translate_list(body, self.view, self._only)
 
 
@@ -393,7 +284,7 @@ class VolumeCreateRewriter(VolumeRewriter):
 
 
 @define(eq=False)
-class ServiceRewriter(_TranslatedErrors):
+class ServiceRewriter(TranslatedErrors):
     """C{POST /services/create} and C{update}: the mounts of a service's tasks are placed."""
 
     collects = True
@@ -410,6 +301,27 @@ class ServiceRewriter(_TranslatedErrors):
         if self._request is None or not isinstance(value, tuple):
             return Forward()
         return Forward(self._request.rewrite(value))
+
+
+@define(eq=False)
+class CommitRewriter(TranslatedErrors):
+    """C{POST /commit}: an image that is made from one of our containers does not inherit our labels."""
+
+    collects = True
+
+    _body: bytes = b""
+
+    def ask(self, body: bytes) -> Effect | None:
+        """See L{Rewriter.ask}."""
+        self._body = body
+        return Inspect(self.route.query.get("container", ("",))[0])
+
+    def forward(self, value: object) -> Forward | Reply:
+        """See L{Rewriter.forward}."""
+        config = (value.get("Config") if isinstance(value, dict) else None) or {}
+        if self.view.owned(config.get("Labels") or {}) is None:
+            return Forward()
+        return Forward(rewrite_commit(self._body))
 
 
 def _member(body: bytes, name: str) -> str:
@@ -433,6 +345,7 @@ _REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
     Endpoint.CONTAINER_ATTACH_WS: AttachRewriter,
     Endpoint.CONTAINER_INSPECT: InspectRewriter,
     Endpoint.CONTAINER_LIST: ListRewriter,
+    Endpoint.COMMIT: CommitRewriter,
     Endpoint.EXEC_CREATE: ExecCreateRewriter,
     Endpoint.EXEC_INSPECT: ExecInspectRewriter,
     Endpoint.SYSTEM_DF: SystemDfRewriter,

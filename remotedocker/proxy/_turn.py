@@ -21,7 +21,7 @@ from remotedocker.http import (
 )
 from remotedocker.proxy._answer import ANSWER_LIMIT, Answer
 from remotedocker.proxy._commands import Rewritten
-from remotedocker.proxy._rewriters import Forward, Rewriter
+from remotedocker.proxy._rewriting import Forward, Rewriter
 
 __all__ = ["Phase", "Rules", "Turn"]
 
@@ -147,11 +147,14 @@ class Turn:
         head = self.head
         if decided.body is None and decided.target is None and not expects_continue(head):
             return b"".join(self._raw)
+        headers = head.headers.without(b"Expect")
+        if decided.body is not None and head.headers.get(b"Content-Type") is None:
+            headers = headers.adding(b"Content-Type", b"application/json")
         has_body = any(head.headers.get(name) for name in (b"Content-Length", b"Transfer-Encoding"))
         return encode_request(
             head.method,
             head.target if decided.target is None else decided.target,
-            head.headers.without(b"Expect"),
+            headers,
             decided.body if decided.body is not None else self.body if has_body else None,
             version=head.version,
         )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
+from remotedocker.errors import NoSuchContainer
 from remotedocker.proxy import ListenAddress, ProxyFactory, ProxyOptions
 from remotedocker.proxy._commands import Recorded
 from tests.fakes.containers import FakeContainers
@@ -37,13 +39,21 @@ class _Remote(FakeRemote):
 
 class PingingDaemon:
     """
-    The one thing of L{IDaemon} that the proxy wants to know.
+    What the proxy wants to know of L{IDaemon}.
 
     @ivar head: what a ping is answered.
+    @ivar containers: what an inspect is answered, by reference.
     """
 
     def __init__(self) -> None:
         self.head: bytes | None = None
+        self.containers: dict[str, dict[str, Any]] = {}
+
+    def inspect(self, reference: str) -> Deferred[dict[str, Any]]:
+        """See L{IDaemon.inspect}."""
+        if reference in self.containers:
+            return succeed(self.containers[reference])
+        return fail(NoSuchContainer(reference=reference))
 
     def ping(self) -> bytes | None:
         """See L{IDaemon.ping}."""

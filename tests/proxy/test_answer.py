@@ -12,7 +12,7 @@ from remotedocker.errors import BadRequest
 from remotedocker.http import Event, RequestHead, RequestParser, ResponseHead, ResponseParser
 from remotedocker.proxy._answer import Answer
 from remotedocker.proxy._commands import Collect, Command, Effect, Hold, Record, Started, ToClient
-from remotedocker.proxy._rewriters import Rewriter
+from remotedocker.proxy._rewriting import Rewriter
 from tests.fakes.containers import FakeContainers
 from tests.proxy.support import answer, chunked, error, request
 

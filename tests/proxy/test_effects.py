@@ -21,6 +21,7 @@ from remotedocker.proxy._commands import (
     CreateFailed,
     Effect,
     ExecCreated,
+    Inspect,
     Ping,
     PlanCreate,
     PlanMounts,
@@ -80,6 +81,12 @@ class EffectsTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(self.effects.start(Ping())))
         self.pinging.head = b"HTTP/1.1 200 OK\r\n\r\n"
         self.assertEqual(self.successResultOf(self.effects.start(Ping())), self.pinging.head)
+
+    def test_inspect(self) -> None:
+        """An inspect is what the daemon says, or None where it knows nothing."""
+        self.assertIsNone(self.successResultOf(self.effects.start(Inspect("web"))))
+        self.pinging.containers["web"] = {"Id": "c1"}
+        self.assertEqual(self.successResultOf(self.effects.start(Inspect("web"))), {"Id": "c1"})
 
     def test_fails(self) -> None:
         """A failure is passed on."""

@@ -37,6 +37,7 @@ from remotedocker.proxy._commands import (
     DaemonRefused,
     ExecCreated,
     Hold,
+    Inspect,
     Notify,
     PlanCreate,
     PlanMounts,
@@ -550,3 +551,23 @@ class PlacingTests(_Case):
     def test_serviceWithoutMounts(self) -> None:
         """A service without mounts passes as it came."""
         self.forwarded(_json_request("POST /services/s/update?version=1", {"Name": "s"}))
+
+    def test_commit(self) -> None:
+        """An image of a container of ours does not get our labels."""
+        labels = dict(encode_labels("agent", "nonce", Spec(image="x"), ()))
+        self.play(ClientBytes(request("POST /commit?container=web&repo=r")), Hold(1, Inspect("web")))
+        self.play(Resolved(1, {"Config": {"Labels": {"a": "b", **labels}}}), Connect(False))
+        (sent,) = self.play_any(DaemonConnected())
+        headers, document = self.sent(sent)
+        self.assertEqual(set(document["Labels"]), set(labels))
+        self.assertEqual(set(document["Labels"].values()), {""})
+        self.assertEqual(headers.get(b"Content-Type"), b"application/json")
+
+    def test_otherCommit(self) -> None:
+        """Any other commit passes as it came."""
+        data = _json_request("POST /commit?container=web", {})
+        for value in (None, {}, {"Config": None}, {"Config": {"Labels": None}}):
+            self.begin()
+            self.play(ClientBytes(data), Hold(1, Inspect("web")))
+            self.play(Resolved(1, value), Connect(False))
+            self.play(DaemonConnected(), ToDaemon(data))

@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
@@ -26,8 +27,11 @@ from tests.support import Recorder, wait_until
 class VanishingClientTests(TestCase):
     """Clients that are killed while they wait for output."""
 
-    async def setUp(self) -> None:  # type: ignore[override]
+    def setUp(self) -> Any:
         """A proxy on a unix socket and on TCP, in front of a daemon that only records."""
+        return Deferred.fromCoroutine(self._set_up())
+
+    async def _set_up(self) -> None:
         directory = os.path.abspath(self.mktemp())
         os.makedirs(directory)
         self.daemons: list[Recorder] = []
