@@ -281,6 +281,8 @@ class Channel:
         if self.pending_bytes:
             self._connection.wants_to_send(self)
             self._hold_producer()
+        elif self._producer is not None and not self._streaming:
+            self._connection.call_soon(self._ask_for_more)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Sends several pieces of data."""
@@ -340,6 +342,11 @@ class Channel:
                 self._producer_paused = False
                 self._guard(self._producer.resumeProducing)
         self._end_if_written()
+
+    def _ask_for_more(self) -> None:
+        """A producer that is not streaming writes when it is asked."""
+        if self._producer is not None and not self._streaming and not self.pending_bytes:
+            self._guard(self._producer.resumeProducing)
 
     def _end_if_written(self) -> None:
         """Sends the end of the stream, or closes, when nothing is left to be sent before it."""
