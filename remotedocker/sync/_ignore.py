@@ -9,6 +9,7 @@ name back in, and nothing below an ignored directory is looked at.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 
 from pathspec import GitIgnoreSpec
@@ -25,8 +26,18 @@ def _text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
+def _valid(line: str) -> bool:
+    """@return: whether C{line} means something; a bad one, as for Git, matches nothing."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return bool(line.strip())
+
+
 def _compile(lines: Sequence[str]) -> GitIgnoreSpec | None:
-    return GitIgnoreSpec.from_lines(lines) if any(line.strip() for line in lines) else None
+    valid = [line for line in lines if _valid(line)]
+    return GitIgnoreSpec.from_lines(valid) if valid else None
 
 
 class IgnoreRules:
