@@ -172,6 +172,7 @@ class _Trial:
         """It did not work."""
         error = failure.value
         core, machine = self._core, self._machine
+        core.failures += 1
         if self._cancelled:
             machine.ended()
         elif isinstance(error, PermanentSSHError):
@@ -326,7 +327,6 @@ def _make_machine() -> Callable[[_Core], _Machine]:
 
     @connecting.upon(_Machine.failed, nodata=True).to(waiting)
     def try_later(machine: _Machine, core: _Core, error: SSHError) -> None:
-        core.failures += 1
         level = core.log.warn if core.failures in (1, 5) or core.failures % 50 == 0 else core.log.debug
         level("No SSH connection yet, trying again: {error}", error=str(error))
 

@@ -274,14 +274,15 @@ class ClientTransport(SSHClientTransport):
             if line.startswith(b"SSH-"):
                 self.otherVersionString = line.rstrip(b"\r")
                 self._greeting = None
+                self.error = None
                 if self.otherVersionString.split(b"-")[1] not in (b"2.0", b"1.99"):
                     self._fail(f"it speaks {line[:40].decode('ascii', 'replace')}", _PROTOCOL_ERROR)
                 return rest
             self._greeting = rest
-            self.error = SSHError(
-                destination=self._destination,
-                reason=f"instead of SSH it says {line[:200].decode('utf-8', 'replace').strip()!r}",
-            )
+            words = line[:200].decode("utf-8", "replace").strip()
+            if words and self.error is None:
+                reason = f"instead of SSH it says {words!r}"
+                self.error = SSHError(destination=self._destination, reason=reason)
         if len(self._greeting) > _LONGEST_GREETING:
             self._fail("what answers there is no SSH server", _PROTOCOL_ERROR)
         return b""

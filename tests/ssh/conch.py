@@ -110,7 +110,8 @@ class _Authentication(SSHUserAuthServer):
     """Also asks two questions (RFC 4256), if the server wants it: one that is seen, one that is not."""
 
     def serviceStarted(self) -> None:
-        """Adds the method."""
+        """Adds the method, and goes by the clock of the test."""
+        self.clock = self.transport.factory.clock
         super().serviceStarted()
         if "keyboard-interactive" in self.transport.factory.methods:
             self.supportedAuthentications.append(b"keyboard-interactive")
@@ -176,8 +177,11 @@ class ConchServer(SSHFactory):
 
     @ivar channels: all that were opened, in order.
     @ivar window: what each offers.
+    @ivar clock: makes wrong passwords take their time.
     @ivar refuse_with: a reason code for which channels are refused, or None.
     """
+
+    clock: Clock
 
     def __init__(self, accepted: bytes, methods: tuple[str, ...] = ("publickey",)) -> None:
         self.channels: list[FarChannel] = []
@@ -242,6 +246,7 @@ class InMemoryLoginMixin:
         self.identity = directory / "identity"
         self.identity.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
         self.server = ConchServer(Key(key).public().blob(), methods)
+        self.server.clock = self.clock
         self.server.doStart()
         self.addCleanup(self.server.doStop)  # type: ignore[attr-defined]
         self.known_hosts = directory / "known_hosts"

@@ -177,8 +177,8 @@ class WindowTests(_ChannelTestCase):
 
     def test_window_grows_for_the_link(self) -> None:
         """
-        When the server uses the window up before the reader has got it, the window grows, up to its limit; what
-        the server may send is never more than that.
+        When the server uses the window up before the reader has got it, the window grows, up to its limit;
+        what the server may send is never more than that.
         """
         near, _ = self.open()
         channel: Channel = near.transport

@@ -1,0 +1,138 @@
+"""Proving who the user is, to Conch's server in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.protocol import Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from remotedocker.errors import AuthenticationFailed, SSHError
+from remotedocker.ssh._userauth import Answers
+from tests.ssh.conch import InMemoryLoginMixin
+
+
+def answers(*replies: str | None) -> tuple[Answers, list[tuple[str, bool]]]:
+    """@return: somebody who gives these replies in order, and what they were asked."""
+    waiting = list(replies)
+    asked: list[tuple[str, bool]] = []
+
+    async def secret(prompt: str, visible: bool) -> str | None:
+        asked.append((prompt, visible))
+        return waiting.pop(0)
+
+    ask: Callable[[str, bool], Awaitable[str | None]] = secret
+    return Answers(ask), asked
+
+
+class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
+    """L{UserAuthentication}."""
+
+    def attempt(self, methods: tuple[str, ...], answering: Answers, **changes: object) -> object:
+        """@return: the login, or the error that it ends with."""
+        self.make_server(methods)
+        logging_in = self.begin_login(answering, **changes)
+        results: list[object] = []
+        logging_in.addBoth(results.append)
+        for _ in range(20):
+            self.network.pump()
+            self.clock.advance(0.5)
+        self.assertEqual(len(results), 1)
+        return getattr(results[0], "value", results[0])
+
+    def test_key(self) -> None:
+        """A key logs in, and the user is asked nothing."""
+        answering, asked = answers()
+        self.assertNotIsInstance(self.attempt(("publickey", "password"), answering), Exception)
+        self.assertEqual(asked, [])
+
+    def test_password(self) -> None:
+        """A password logs in; a wrong one is asked for again."""
+        answering, asked = answers("wrong", "right")
+        login = self.attempt(("password",), answering, identities=())
+        self.assertNotIsInstance(login, Exception)
+        self.assertEqual(asked, [("somebody's password: ", False)] * 2)
+
+    def test_wrong_passwords(self) -> None:
+        """After three wrong ones it is over."""
+        answering, asked = answers("wrong", "wrong", "wrong", "right")
+        error = self.attempt(("password",), answering, identities=())
+        self.assertIsInstance(error, AuthenticationFailed)
+        self.assertEqual(len(asked), 3)
+        self.assertIn("password, password, password", str(error))
+
+    def test_questions(self) -> None:
+        """Questions are asked in order, each with whether the answer may be seen."""
+        answering, asked = answers("blue", "right")
+        login = self.attempt(("keyboard-interactive",), answering, identities=())
+        self.assertNotIsInstance(login, Exception)
+        self.assertEqual(asked, [("Colour: ", True), ("Password: ", False)])
+
+    def test_key_then_password(self) -> None:
+        """When the keys are refused the password is asked for."""
+        answering, asked = answers("right")
+        login = self.attempt(("password",), answering)
+        self.assertNotIsInstance(login, Exception)
+        self.assertEqual(len(asked), 1)
+
+    def test_nobody_to_ask(self) -> None:
+        """Where nobody can be asked, that is what is told."""
+        error = self.attempt(("password",), Answers(), identities=())
+        self.assertIsInstance(error, AuthenticationFailed)
+        self.assertIn("the server takes", str(error))
+
+    def test_no_answer(self) -> None:
+        """A user who gives no answer is not asked again."""
+        answering, asked = answers(None)
+        error = self.attempt(("keyboard-interactive",), answering, identities=())
+        self.assertIsInstance(error, AuthenticationFailed)
+        self.assertEqual(len(asked), 1)
+
+    def test_methods_off(self) -> None:
+        """A method that ssh_config forbids is not used."""
+        answering, asked = answers("right")
+        error = self.attempt(("password",), answering, identities=(), password=False)
+        self.assertIsInstance(error, AuthenticationFailed)
+        self.assertEqual(asked, [])
+
+    def test_silent_server(self) -> None:
+        """A server that says nothing is given up after a while, and the user is not waited for."""
+        self.make_server()
+        self.server.buildProtocol = lambda addr: _Silent()  # type: ignore[method-assign]
+        logging_in = self.begin_login()
+        self.network.pump(1)
+        self.assertNoResult(logging_in)
+        for _ in range(25):
+            self.network.pump(1)
+        error = self.failureResultOf(logging_in, SSHError).value
+        self.assertIn("said nothing", str(error))
+
+    def test_cancelled(self) -> None:
+        """A login that is cancelled leaves no connection and no timer."""
+        self.make_server()
+        logging_in = self.begin_login()
+        logging_in.cancel()
+        self.failureResultOf(logging_in)
+        self.network.pump()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_ssh_server(self) -> None:
+        """What answers in another language is quoted."""
+        self.make_server()
+        self.server.buildProtocol = lambda addr: _Silent(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # type: ignore[method-assign]
+        logging_in = self.begin_login()
+        self.network.pump()
+        self.endpoint.far.loseConnection()
+        self.network.pump()
+        self.assertIn("HTTP/1.1 400 Bad Request", str(self.failureResultOf(logging_in, SSHError).value))
+
+
+class _Silent(Protocol):
+    """Says one thing at most."""
+
+    def __init__(self, words: bytes = b"") -> None:
+        self._words = words
+
+    def connectionMade(self) -> None:
+        """Says it."""
+        self.transport.write(self._words)
