@@ -88,7 +88,7 @@ class Scanner:
         self._visit(b"", base, scan)
         if self._over(scan, 1):
             raise ScanLimit(self._count, scan.size)
-        if len(self._seen) != len(base) or scan.delta:
+        if len(self._seen) != len(base) or scan.delta or scan.problems:
             for path in base.keys() - self._seen:
                 if not self._unknown(path, scan):
                     scan.delta[path] = None
@@ -100,7 +100,7 @@ class Scanner:
         """
         Looks only at some paths: at a directory's own entry, and, where it is new, at all that is in it.
 
-        @return: the differences at C{paths} and, for a directory that is gone, below it.
+        @return: the differences at C{paths} and, for a directory that is gone or another one, below it.
         """
         scan = Scan()
         self._seen = set()
@@ -108,9 +108,9 @@ class Scanner:
         for path in sorted(paths):
             if path in self._seen or self._outside(path, base, scan):
                 continue
-            self._visit(path, base, scan, shallow=True)
-            if path in scan.delta and scan.delta[path] is None and path in base:
-                if base[path].local.is_directory:
+            read = self._visit(path, base, scan, shallow=True)
+            if path in base and base[path].local.is_directory:
+                if read or path in scan.delta and scan.delta[path] is None:
                     gone.append(path)
         for path, entry in list(scan.delta.items()):
             if (
@@ -138,7 +138,10 @@ class Scanner:
         while parent:
             try:
                 status = os.lstat(self._absolute(parent))
-            except OSError:
+            except OSError as error:
+                if error.errno not in _GONE:
+                    self._unreadable(parent, error, scan)
+                    return True
                 break
             if not stat.S_ISDIR(status.st_mode):
                 break
@@ -159,8 +162,12 @@ class Scanner:
     def _absolute(self, path: bytes) -> bytes:
         return os.path.join(self.root, path) if path else self.root
 
-    def _visit(self, path: bytes, base: Base, scan: Scan, *, shallow: bool = False) -> None:
-        """Looks at C{path} and, unless it is C{shallow} and was there before, at what is below it."""
+    def _visit(self, path: bytes, base: Base, scan: Scan, *, shallow: bool = False) -> bool:
+        """
+        Looks at C{path} and, unless it is C{shallow} and was there before, at what is below it.
+
+        @return: whether it looked at all that is below it.
+        """
         try:
             status = os.lstat(self._absolute(path))
         except OSError as error:
@@ -170,16 +177,17 @@ class Scanner:
                     scan.delta[path] = None
             else:
                 self._unreadable(path, error, scan)
-            return
+            return False
         descend = self._note(path, status, base, scan)
         if not descend:
-            return
+            return False
         known = base.get(path)
         if shallow and known is not None and known.local.is_directory and known.local.inode == status.st_ino:
-            return
+            return False
         pending = [path]
         while pending:
             self._read_directory(pending.pop(), base, scan, pending)
+        return True
 
     def _read_directory(self, directory: bytes, base: Base, scan: Scan, pending: list[bytes]) -> None:
         absolute = self._absolute(directory)
