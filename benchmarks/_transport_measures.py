@@ -165,13 +165,16 @@ def docker_load(link: Link, way: str, archive: Path) -> float:
     return _docker(link, way, "load", "-q", data=archive)
 
 
-def docker_save(link: Link, way: str) -> float:
-    """Seconds for C{docker save}."""
+def docker_save(link: Link, way: str, archive: Path) -> float:
+    """Seconds for C{docker save} of what is in C{archive}."""
+    if link.remote.docker("inspect", IMAGE).returncode:
+        link.remote.docker("load", "-i", str(archive))
     return _docker(link, way, "save", IMAGE, output=subprocess.DEVNULL)
 
 
 def many_ps(link: Link, way: str, count: int) -> float:
     """Seconds for so many C{docker ps} at once; any that fails raises."""
+    link.docker_host(way)
     begin = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
         for future in [pool.submit(docker_ps, link, way) for _ in range(count)]:

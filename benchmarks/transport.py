@@ -208,7 +208,7 @@ def rows(quick: bool, archive: Callable[[], Path]) -> list[Row | Alone]:
         ),
         Row(
             *("save50", "`docker save`", _LONG),
-            lambda link, way: archive() and measure.docker_save(link, way),
+            lambda link, way: measure.docker_save(link, way, archive()),
             (Bar(SSH, 0.7, least=False),),
             rounds=3,
         ),
