@@ -2,7 +2,7 @@
 """
 A TCP relay that holds back what it passes on: a link with a round trip time, for benchmarks::
 
-    python -m benchmarks.delay LISTEN_PORT [TARGET_HOST:]TARGET_PORT ROUND_TRIP_MS
+    python -m benchmarks.delay LISTEN_PORT TARGET_PORT ROUND_TRIP_MS
 
 The delay is that of a wire: everything is late by half the round trip, however much there is.
 """
@@ -48,9 +48,9 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
         writer.close()
 
 
-async def _serve(listen: int, host: str, target: int, delay: float) -> None:
+async def _serve(listen: int, target: int, delay: float) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, target)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", target)
         await asyncio.gather(_carry(reader, there_writer, delay), _carry(there_reader, writer, delay))
         writer.close()
         there_writer.close()
@@ -62,9 +62,8 @@ async def _serve(listen: int, host: str, target: int, delay: float) -> None:
 
 def main(arguments: list[str]) -> None:
     """Relays until it is killed."""
-    listen, round_trip = int(arguments[0]), float(arguments[2])
-    host, _, target = arguments[1].rpartition(":")
-    asyncio.run(_serve(listen, host or "127.0.0.1", int(target), round_trip / 2000))
+    listen, target, round_trip = int(arguments[0]), int(arguments[1]), float(arguments[2])
+    asyncio.run(_serve(listen, target, round_trip / 2000))
 
 
 if __name__ == "__main__":

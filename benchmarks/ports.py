@@ -29,6 +29,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from benchmarks.link import long_link
 from tests.integration.agent import Agent, free_port, laptop_environment
 from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import wait_until
@@ -175,22 +176,20 @@ def child(arguments: Sequence[str]) -> Iterator[None]:
 class Bench:
     """An agent, an C{ssh -L}, and a container that both lead to."""
 
-    def __init__(self, remote: EmbeddedRemote, directory: Path, host: str, port: int) -> None:
+    def __init__(self, remote: EmbeddedRemote, directory: Path, host: str) -> None:
         self._remote = remote
         self._directory = directory
         self._host = host
-        self._port = port
         self._known_hosts = directory / "known_hosts"
-        name = f"[{host}]:{port}" if port != 22 else host
         self._known_hosts.write_text(
             "".join(
-                f"{name} {line.split(None, 1)[1]}\n" for line in remote.known_hosts.read_text().splitlines()
+                f"{host} {line.split(None, 1)[1]}\n" for line in remote.known_hosts.read_text().splitlines()
             )
         )
         self._agent = Agent(
             remote,
             directory / "agent",
-            ("--ssh", f"{remote.user}@{host}:{port}", "--known-hosts", str(self._known_hosts)),
+            ("--ssh", f"{remote.user}@{host}:{remote.port}", "--known-hosts", str(self._known_hosts)),
         )
 
     def run(self, rounds: int, wanted: Sequence[Measure]) -> dict[str, dict[str, list[float]]]:
@@ -245,7 +244,7 @@ class Bench:
         return [
             *("ssh", "-F", "/dev/null", "-N", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes"),
             *("-i", str(self._remote.identity), "-o", f"UserKnownHostsFile={self._known_hosts}"),
-            *("-p", str(self._port), *tunnels, f"{self._remote.user}@{self._host}"),
+            *("-p", str(self._remote.port), *tunnels, f"{self._remote.user}@{self._host}"),
         ]
 
     @staticmethod
@@ -264,13 +263,8 @@ def measure_link(rtt_ms: float, rounds: int, wanted: Sequence[Measure]) -> dict[
     directory = Path(tempfile.mkdtemp(prefix="ports-", dir="/var/tmp"))
     try:
         with running_remote() as remote, contextlib.ExitStack() as stack:
-            host, port = remote.host, remote.port
-            if rtt_ms:
-                host, port = "127.0.0.1", free_port()
-                target = f"{remote.host}:{remote.port}"
-                relay = [sys.executable, "-m", "benchmarks.delay", str(port), target, str(rtt_ms)]
-                stack.enter_context(child(relay))
-            return Bench(remote, directory, host, port).run(rounds, wanted)
+            host = stack.enter_context(long_link(remote, rtt_ms)) if rtt_ms else remote.host
+            return Bench(remote, directory, host).run(rounds, wanted)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

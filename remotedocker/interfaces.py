@@ -281,11 +281,12 @@ class IDaemon(Interface):
 class IForwards(Interface):
     """Local listeners for published ports, by container id."""
 
-    def reserve(container_id: str, name: str, requested: PortMap) -> Deferred[None]:
+    def reserve(container_id: str, name: str, requested: PortMap, optional: bool = False) -> Deferred[None]:
         """
         Opens the local listeners that C{requested} asks for, before the container starts. A port left open
         (C{""}) gets the number it had before, or the first free one. Idempotent.
 
+        @param optional: ports that cannot be had are logged and passed over (those of others' containers).
         Fails with L{PortUnavailable<remotedocker.errors.PortUnavailable>}, L{AddressUnavailable} or
         L{PortForbidden}, and then nothing of this container is left open that was not before.
         """

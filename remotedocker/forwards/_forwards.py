@@ -95,8 +95,6 @@ class Forwards:
         """
         See L{IForwards.reserve}. The ports are taken; connections are refused until L{publish} says where
         they lead.
-
-        @param optional: a port that cannot be had is logged and passed over; the others are opened.
         """
 
         async def work(mine: Ports) -> None:

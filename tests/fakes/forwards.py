@@ -62,7 +62,7 @@ class FakeForwards:
     def reserve(
         self, container_id: str, name: str, requested: PortMap, optional: bool = False
     ) -> Deferred[None]:
-        """See L{Forwards.reserve<remotedocker.forwards.Forwards.reserve>}."""
+        """See L{IForwards.reserve}."""
         self.calls.append(("reserve", container_id))
         if self.failure is not None:
             return self._fail()
