@@ -36,20 +36,20 @@ class _OwnedPort(unix.Port):
     nothing is.)
     """
 
+    path: bytes = b""
     lock: int = -1
     inode: int = -1
 
     def connectionLost(self, reason: Failure) -> None:
         """Closes the socket, then removes it and gives the lock up."""
-        path = self._bindPath
         try:
-            if os.stat(path).st_ino == self.inode:
-                os.unlink(path)
+            if os.stat(self.path).st_ino == self.inode:
+                os.unlink(self.path)
         except OSError:
             # Somebody has removed it before.
             pass
         tcp.Port.connectionLost(self, reason)
-        _unlock(path, self.lock)
+        _unlock(self.path, self.lock)
 
 
 def _unlock(path: bytes, lock: int) -> None:
@@ -105,6 +105,7 @@ class OwnedSocketEndpoint:
         except BaseException:
             _unlock(self._path, lock)
             raise
+        port.path = self._path
         port.lock = lock
         port.inode = os.stat(self._path).st_ino
         return port
