@@ -109,9 +109,13 @@ class Scanner:
             if path in self._seen or self._outside(path, base, scan):
                 continue
             read = self._visit(path, base, scan, shallow=True)
-            if path in base and base[path].local.is_directory:
-                if read or path in scan.delta and scan.delta[path] is None:
-                    gone.append(path)
+            known = base.get(path)
+            if (
+                known is not None
+                and known.local.is_directory
+                and (read or scan.delta.get(path, known) is None)
+            ):
+                gone.append(path)
         for path, entry in list(scan.delta.items()):
             if (
                 entry is not None

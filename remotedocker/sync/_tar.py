@@ -302,7 +302,10 @@ class TarReader:
             name = block[345:500].rstrip(b"\0") + b"/" + name
         name = extended.get(b"path", name)
         link = extended.get(b"linkpath", block[157:257].rstrip(b"\0"))
-        size = int(extended.get(b"size", size))
+        if b"size" in extended:
+            size = _decimal(extended[b"size"])
+        if size < 0:
+            raise TarFormatError("a size is negative")
         mtime = _parse_time(extended[b"mtime"]) if b"mtime" in extended else _octal(block[136:148]) * 10**9
         entry = _entry(kind, _octal(block[100:108]) & 0o7777, size, mtime, link)
         self._left = size if kind in (_REGULAR, b"\0", b"7") else 0
@@ -331,10 +334,17 @@ def _octal(value: bytes) -> int:
         raise TarFormatError("a number in a header is not octal") from None
 
 
+def _decimal(value: bytes) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise TarFormatError("a number in an extended header is not decimal") from None
+
+
 def _parse_time(value: bytes) -> int:
     seconds, _, fraction = value.partition(b".")
-    nanoseconds = int((fraction + b"000000000")[:9])
-    whole = int(seconds) * 1_000_000_000
+    nanoseconds = _decimal((fraction + b"000000000")[:9])
+    whole = _decimal(seconds) * 1_000_000_000
     return whole - nanoseconds if value.startswith(b"-") else whole + nanoseconds
 
 
@@ -342,10 +352,7 @@ def _parse_records(body: bytes) -> dict[bytes, bytes]:
     records: dict[bytes, bytes] = {}
     while body:
         length_text, _, _ = body.partition(b" ")
-        try:
-            length = int(length_text)
-        except ValueError:
-            raise TarFormatError("an extended header is malformed") from None
+        length = _decimal(length_text)
         if length <= len(length_text) + 1 or length > len(body):
             raise TarFormatError("an extended header is malformed")
         key, _, value = body[len(length_text) + 1 : length - 1].partition(b"=")

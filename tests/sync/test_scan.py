@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.sync import _scan
 from remotedocker.sync._ignore import IgnoreRules
-from remotedocker.sync._scan import Scanner, ScanLimit
+from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._tree import Agreed, Base, Scan
 
 
