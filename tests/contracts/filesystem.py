@@ -5,7 +5,7 @@ What every L{IRemoteFilesystem} does: the same tests on the one in memory and on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
@@ -13,12 +13,17 @@ from zope.interface.verify import verifyObject
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, FileKind, IRemoteFilesystem, RemoteEntry
 
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as _Base
+else:
+    _Base = object
+
 __all__ = ["FilesystemContract"]
 
 _TYPE_BITS = 0o170000
 
 
-class FilesystemContract:
+class FilesystemContract(_Base):
     """
     Mixed into a trial C{TestCase} that sets C{filesystem}, and C{base}: an empty directory in it (bytes,
     absolute).
@@ -36,7 +41,7 @@ class FilesystemContract:
         parts: list[bytes] = []
         size = await self.filesystem.read_file(self.at(name), parts.append)
         content = b"".join(parts)
-        self.assertEqual(size, len(content))  # type: ignore[attr-defined]
+        self.assertEqual(size, len(content))
         return content
 
     async def write(self, name: bytes, content: bytes, **attributes: Any) -> int:
@@ -51,10 +56,10 @@ class FilesystemContract:
         """@return: fires when C{doing} has failed with exactly that kind of error."""
 
         def check(error: Exception) -> Exception:
-            self.assertIs(type(error), kind, str(error))  # type: ignore[attr-defined]
+            self.assertIs(type(error), kind, str(error))
             return error
 
-        return self.assertFailure(doing, kind).addCallback(check)  # type: ignore[attr-defined]
+        return self.assertFailure(doing, kind).addCallback(check)
 
     async def test_interface(self) -> None:
         """It provides the interface, with all its methods and their arguments."""
