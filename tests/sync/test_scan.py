@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync import _scan
 from remotedocker.sync._ignore import IgnoreRules
 from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._tree import Agreed, Base, Scan
@@ -59,7 +58,7 @@ class ScanTestCase(SynchronousTestCase):
                 raise OSError(number, os.strerror(number))
             return original(path, *arguments, **options)
 
-        self.patch(_scan.os, name, call)
+        self.patch(os, name, call)
 
 
 class DifferenceTests(ScanTestCase):

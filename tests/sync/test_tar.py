@@ -13,7 +13,6 @@ from pathlib import Path
 from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync import _tar
 from remotedocker.sync._tar import END, Member, TarFormatError, TarReader, header, write_members
 from remotedocker.sync._tree import Entry
 
@@ -200,7 +199,7 @@ class WriterTests(SynchronousTestCase):
         def failing(descriptor: int, size: int) -> bytes:
             raise OSError(5, "Input/output error")
 
-        self.patch(_tar.os, "read", failing)
+        self.patch(os, "read", failing)
         archive, sent = write(Member(b"f", Entry(FILE), bytes(path)))
         self.assertEqual(read(archive)[0][3], bytes(1000))
         assert sent[0][1] is not None
