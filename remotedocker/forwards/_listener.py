@@ -38,6 +38,10 @@ class _Door(RelayFactory):
         super().__init__(listener.endpoint, listener.refused, hangups)
         self._listener = listener
 
+    def logPrefix(self) -> str:
+        """For the reactor's own messages."""
+        return "published port"
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # type: ignore[override]
         """@return: None, which closes the connection, while there is nowhere to go."""
         return None if self._listener.target is None else super().buildProtocol(addr)
