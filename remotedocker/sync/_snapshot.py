@@ -64,14 +64,17 @@ class SnapshotFile:
         digest = content[len(_MAGIC) : len(_MAGIC) + _DIGEST]
         if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
             return None
-        root, entries, ours = marshal.loads(body)
-        if root != self._root:
-            return None
         base: dict[bytes, Agreed] = {}
-        for path, local, remote in entries:
-            here = Entry(*local)
-            base[path] = Agreed(here, here if remote is None else Entry(*remote))
-        return Snapshot(base, set(ours))
+        try:
+            root, entries, ours = marshal.loads(body)
+            for path, local, remote in entries:
+                here = Entry(*local)
+                base[path] = Agreed(here, here if remote is None else Entry(*remote))
+            snapshot = Snapshot(base, set(ours))
+        except (ValueError, EOFError, TypeError):
+            # Written by another release, or by another Python.
+            return None
+        return snapshot if root == self._root else None
 
     def save(self, base: dict[bytes, Agreed], ours: Iterable[bytes]) -> None:
         """
