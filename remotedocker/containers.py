@@ -266,6 +266,10 @@ class Containers:
         elif event.action == "die":
             container.died = True
             self._background(container, self._down)
+        elif event.action in ("network connect", "network disconnect"):
+            # A network that comes or goes with a start or an end tells nothing new.
+            if not container.died and not container.starting:
+                self._background(container, self._follow)
         elif event.action == "destroy":
             self._background(container, self._removed)
         elif event.action == "rename":
@@ -329,6 +333,7 @@ class Containers:
         if not state.get("Running") or state.get("Restarting"):
             await self._down(container)
             return
+        container.died = False
         self._mirrors.running(container_id)
         if not self._policy.forward or (container.owned is None and not self._policy.foreign):
             return
@@ -337,7 +342,10 @@ class Containers:
             for port, bindings in published_ports(document).items()
             if bindings and port.protocol == "tcp"
         }
-        await self._forwards.reserve(container_id, container.name, self._requested(container, actual))
+        requested = self._requested(container, actual)
+        await self._forwards.reserve(
+            container_id, container.name, requested, optional=container.owned is None
+        )
         await self._forwards.publish(container_id, actual)
 
     async def _down(self, container: _Container) -> None:

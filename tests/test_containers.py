@@ -59,7 +59,10 @@ class Neighbours:
     def image_ports(self, image: str) -> Deferred[tuple[ContainerPort, ...]]:
         return self._answer("image_ports", image)
 
-    def reserve(self, container_id: str, name: str, requested: PortMap) -> Deferred[None]:
+    def reserve(
+        self, container_id: str, name: str, requested: PortMap, optional: bool = False
+    ) -> Deferred[None]:
+        self.optional = optional
         return self._answer("reserve", container_id, name, dict(requested))
 
     def publish(self, container_id: str, actual: PortMap) -> Deferred[None]:
@@ -389,6 +392,7 @@ class ContainersTests(SynchronousTestCase):
         self.neighbours.documents[ID] = document(port="9000")
         self.event("start")
         self.assertIn(("reserve", ID, "web", {WEB: (PortBinding("", "9000"),)}), self.calls)
+        self.assertTrue(self.neighbours.optional)
 
     def test_trouble_in_the_background(self) -> None:
         """A port that is taken when somebody else starts the container is no reason to stop following it."""
@@ -408,6 +412,20 @@ class ContainersTests(SynchronousTestCase):
         self.assertEqual(self.calls, [("mirrors.release", ID), ("forget", ID)])
         self.calls.clear()
         self.event("die")
+        self.assertEqual(self.calls, [])
+
+    def test_networks(self) -> None:
+        """While it runs, a network that comes or goes may change its ports; at its end it does not."""
+        self.create()
+        self.successResultOf(self.containers.starting(ID))
+        self.event("network connect", container=ID)
+        self.successResultOf(self.containers.started(ID, True))
+        self.calls.clear()
+        self.event("network disconnect", container=ID)
+        self.assertEqual(self.named(), ["inspect", "running", "reserve", "publish"])
+        self.event("die", exitCode="0")
+        self.calls.clear()
+        self.event("network disconnect", container=ID)
         self.assertEqual(self.calls, [])
 
     def test_rename(self) -> None:

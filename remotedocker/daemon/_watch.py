@@ -151,7 +151,7 @@ class EventWatch:
         """
         now = self._since if clock is None else clock * _SECOND
         self._since = now if self._since is None or now is None else min(self._since, now)
-        query = {"filters": json.dumps({"type": {"container": True}}, separators=(",", ":"))}
+        query = {"filters": json.dumps({"type": {"container": True, "network": True}}, separators=(",", ":"))}
         if self._since is not None:
             query["since"] = f"{self._since // _SECOND}.{self._since % _SECOND:09d}"
         return "/events?" + urlencode(query)

@@ -79,17 +79,22 @@ class EventStream:
 
 
 def _event(text: bytes) -> ContainerEvent | None:
-    """The container event in a JSON object; None if it is none."""
+    """The event of a container, or of its network, in a JSON object; None if it is none."""
     try:
         document: dict[str, Any] = json.loads(text)
-        if document["Type"] != "container":
-            return None
+        kind, actor = document["Type"], document["Actor"]
+        attributes = {key: str(value) for key, value in (actor.get("Attributes") or {}).items()}
         action, _, detail = document["Action"].partition(": ")
-        actor = document["Actor"]
+        if kind == "network" and action in ("connect", "disconnect"):
+            action, container_id = f"network {action}", attributes["container"]
+        elif kind == "container":
+            container_id = actor["ID"]
+        else:
+            return None
         return ContainerEvent(
             action=action,
-            container_id=actor["ID"],
-            attributes={key: str(value) for key, value in (actor.get("Attributes") or {}).items()},
+            container_id=container_id,
+            attributes=attributes,
             time_ns=int(document.get("timeNano", 0)),
             detail=detail,
         )

@@ -182,10 +182,10 @@ class OwnedContainer:
 @frozen
 class ContainerEvent:
     """
-    One C{Type=container} object of C{GET /events}.
+    One C{Type=container} object of C{GET /events}, or one of C{Type=network} that tells of a container.
 
     @ivar action: C{"start"}, C{"die"}, …; a suffix (C{"health_status: healthy"}) is kept in
-        C{detail}.
+        C{detail}; C{"network connect"} and C{"network disconnect"} when a network is given or taken.
     @ivar container_id: the full id.
     @ivar attributes: C{Actor.Attributes}: name, image, exitCode and all labels.
     @ivar time_ns: C{timeNano}, nanoseconds since the epoch, of the daemon's clock.

@@ -43,6 +43,7 @@ EXPECTED = [
     ContainerEvent(action, "e6ea", attributes, 1795438260336193527, detail)
     for action, attributes, detail in (
         ("create", {"name": 'wire "a" {}', "image": "b\\u\\", "note": "\u2028\xe9"}, ""),
+        ("network connect", {"container": "e6ea"}, ""),
         ("start", {"empty": ""}, ""),
         ("health_status", {}, "healthy"),
         ("exec_create", {}, "sh -c a: b"),
@@ -99,6 +100,8 @@ class EventStreamTests(SynchronousTestCase):
             b'{"Type":"container","Action":"a","Actor":null}',
             b'{"Type":"container","Action":"a","Actor":{"ID":"x","Attributes":[1]}}',
             b'{"Type":"container","Action":"a","Actor":{"ID":"x"},"timeNano":"soon"}',
+            b'{"Type":"network","Action":"create","Actor":{"ID":"x","Attributes":{"container":"y"}}}',
+            b'{"Type":"network","Action":"connect","Actor":{"ID":"x"}}',
             b'{"message":"\xff"}',
             b"{not json}",
             b"[1] 3 null } ] ",
