@@ -88,6 +88,8 @@ class ScriptBuilder:
     staged: dict[bytes, Operation] = field(init=False, factory=dict)
     _new: dict[bytes, tuple[bytes, Step]] = field(init=False, factory=dict)
     _names: dict[bytes, bytes] = field(init=False, factory=dict)
+    _linked: set[bytes] = field(init=False, factory=set)
+    _apart: set[bytes] = field(init=False, factory=set)
     _serial: int = field(init=False, default=0)
     _expected: list[tuple[bytes, Entry]] = field(init=False, factory=list)
 
@@ -111,6 +113,7 @@ class ScriptBuilder:
                 self._delete(operation)
             else:
                 self._set_mode(operation)
+        self._linked = {link.existing for link in links}
         if self.inline is not None:
             for each in contents:
                 self._print(each, self.inline)
@@ -308,8 +311,11 @@ class ScriptBuilder:
                 self._stage(staged, operation, operation.entry)
                 continue
             copied = isinstance(operation, WriteFile) and (
-                operation.in_place or (copies and operation.expected is None)
+                operation.in_place
+                or (copies and operation.expected is None and operation.path not in self._linked)
             )
+            if copied:
+                self._apart.add(operation.path)
             key = (self.locate(operation.path)[0], copied, operation.expected is None)
             counts[key] = counts.get(key, 0) + 1
             groups.setdefault((*key, counts[key] // _GROUP), []).append(operation)
@@ -391,7 +397,7 @@ class ScriptBuilder:
     def _hard_link(self, operation: HardLink) -> None:
         source = self._names.get(operation.existing)
         parent = operation.path.rpartition(b"/")[0]
-        if source is not None and operation.path and parent in self._new:
+        if source is not None and operation.existing not in self._apart and parent in self._new:
             staged = self._in_new(operation)
             if staged is not None:
                 self._stage(staged, operation, operation.entry, source)

@@ -216,6 +216,13 @@ class PushTests(MirrorsTestCase):
         self.assertEqual((there / "a").stat().st_ino, (there / "b").stat().st_ino)
         os.link(self.laptop / "a", self.laptop / "c")
         await self.equal(placed)
+        (self.laptop / "sub").mkdir()
+        (self.laptop / "sub" / "big").write_bytes(bytes(200_000))
+        os.link(self.laptop / "sub" / "big", self.laptop / "linked")
+        os.link(self.laptop / "a", self.laptop / "sub" / "d")
+        await self.equal(placed)
+        self.assertEqual((there / "sub" / "big").stat().st_ino, (there / "linked").stat().st_ino)
+        self.assertEqual((there / "sub" / "d").stat().st_ino, (there / "a").stat().st_ino)
         self.assertEqual((there / "a").stat().st_ino, (there / "c").stat().st_ino)
 
     async def test_what_cannot_be_synced(self) -> None:
