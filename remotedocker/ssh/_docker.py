@@ -7,10 +7,10 @@ command that does; and if neither works, why.
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger
@@ -56,6 +56,7 @@ class DockerChannels:
         """
         self._address = address
         self._destination = destination
+        self._one_at_a_time = DeferredLock()
         self._by_command: WeakSet[Connection] = WeakSet()
         path = address.path
         if path is not None:
@@ -91,16 +92,15 @@ class DockerChannels:
         """
         if self.forwards(connection):
             try:
-                channel: Channel = await self.direct(connection)
-                return channel
+                return cast(Channel, await self.direct(connection))
             except ChannelRefused as refused:
-                await self._find_another_way(connection, refused)
+                return await self._find_another_way(connection, refused)
         return await self._by_relay(connection)
 
     async def _by_relay(self, connection: Connection) -> Channel:
         """@return: a channel to a command that relays to the daemon."""
         try:
-            channel: Channel = await connection.open(CommandChannel(connection, self._relay))
+            return cast(Channel, await connection.open(CommandChannel(connection, self._relay)))
         except ChannelRefused as refused:
             raise DaemonUnreachable(
                 socket=self._address,
@@ -108,32 +108,47 @@ class DockerChannels:
                 reason="its sshd does not forward (AllowStreamLocalForwarding), and opens no further session "
                 f"for a command that would ({refused.words}; MaxSessions)",
             ) from None
-        return channel
 
-    async def _find_another_way(self, connection: Connection, refused: ChannelRefused) -> None:
+    async def _find_another_way(self, connection: Connection, refused: ChannelRefused) -> Channel:
         """
-        Finds out why a channel was refused: the protocol does not tell what is forbidden from what is not
-        there. Returns if a command can do it.
+        Finds out why a channel was refused, for the protocol does not tell what is forbidden from what is not
+        there, nor from a daemon that is so busy that nobody more can queue.
+
+        @return: a channel after all.
         """
-        address = self._address
-        path = address.path
-        if path is None and refused.code not in (_PROHIBITED, _UNKNOWN_TYPE):
-            raise self._unreachable(refused.words or "connection refused")
+        await self._one_at_a_time.acquire()
+        try:
+            if self.forwards(connection):
+                await self._look_there(connection, refused)
+                try:
+                    return cast(Channel, await self.direct(connection))
+                except ChannelRefused as again:
+                    await self._try_relay(connection, again)
+        finally:
+            self._one_at_a_time.release()
+        return await self._by_relay(connection)
+
+    async def _look_there(self, connection: Connection, refused: ChannelRefused) -> None:
+        """Looks whether there is a socket that may be opened."""
         if refused.code == _SHORTAGE:
             raise self._unreachable(f"the SSH server is short of resources ({refused.words})")
-        if path is not None:
-            look = await self._run(
-                connection, "/bin/sh -c " + shlex.quote(_LOOK.format(path=shlex.quote(path)))
-            )
-            if look is None:
-                raise self._forbidden(refused, "and no command can be run there to find out more")
-            reasons = {
-                _MISSING: "there is no such socket",
-                _NO_SOCKET: "that is no socket",
-                _NOT_ALLOWED: "the SSH user may not open it: permission denied",
-            }
-            if look.status in reasons:
-                raise self._unreachable(reasons[look.status])
+        if self._address.path is None:
+            if refused.code not in (_PROHIBITED, _UNKNOWN_TYPE):
+                raise self._unreachable(refused.words or "connection refused")
+            return
+        look = await self._run(connection, self._look)
+        if look is None:
+            raise self._forbidden(refused, "and no command can be run there to find out more")
+        reasons = {
+            _MISSING: "there is no such socket",
+            _NO_SOCKET: "that is no socket",
+            _NOT_ALLOWED: "the SSH user may not open it: permission denied",
+        }
+        if look.status in reasons:
+            raise self._unreachable(reasons[look.status])
+
+    async def _try_relay(self, connection: Connection, refused: ChannelRefused) -> None:
+        """Returns if a command reaches the daemon; from then on it is used for this login."""
         answer = await self._run(connection, self._relay, _PING)
         if answer is None:
             raise self._forbidden(refused, "and no command can be run there instead")
@@ -145,7 +160,7 @@ class DockerChannels:
         self._log.info(
             "{destination} does not forward to {socket}: `docker system dial-stdio` is used instead.",
             destination=self._destination,
-            socket=str(address),
+            socket=str(self._address),
         )
         self._by_command.add(connection)
 
@@ -165,8 +180,7 @@ class DockerChannels:
         """@return: how a command ended; None if it could not be run."""
 
         async def obtain() -> Channel:
-            channel: Channel = await connection.open(CommandChannel(connection, command))
-            return channel
+            return cast(Channel, await connection.open(CommandChannel(connection, command)))
 
         runner = CommandRunner(stdin)
         try:

@@ -461,7 +461,8 @@ class Link:
             was made in time, and with L{PermanentSSHError} when none will be.
         """
         core = self._core
-        if core.login is not None:
+        # Those who lose their channels hear of it before this link does, and may ask for another one at once.
+        if core.login is not None and core.login.connection.alive:
             return succeed(core.login.connection)
         if core.final is not None:
             return fail(core.final)

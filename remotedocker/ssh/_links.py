@@ -99,7 +99,7 @@ class LoginExtras:
         self._stopped = False
         login.primed.deferred().addCallback(self._measure)
 
-    def _measure(self, _: None) -> None:
+    def _measure(self, _: object) -> None:
         """The login is primed: asks for how long the round trip is."""
         asked_at = self._reactor.seconds()
         answered = self._login.connection.global_request(b"keepalive@openssh.com")

@@ -10,7 +10,7 @@ itself; while a bulk link is down its streams take the first one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import connectProtocol
@@ -86,7 +86,9 @@ class Remote:
     def connected(self) -> bool:
         """See L{IRemote}."""
         login = self._main.login
-        return login is not None and self._reactor.seconds() - login.transport.last_received < _PROVEN_SECONDS
+        if login is None or not login.connection.alive:
+            return False
+        return bool(self._reactor.seconds() - login.transport.last_received < _PROVEN_SECONDS)
 
     def when_connected(self) -> Deferred[None]:
         """See L{IRemote.when_connected}."""
@@ -121,10 +123,10 @@ class Remote:
         self._extras = LoginExtras(self._reactor, login, self._docker)
         for link in self._bulk:
             link.start()
+        self._tell(lambda observer: observer.connected())
         waiting, self._awaiting = self._awaiting, []
         for one in waiting:
             one.callback(None)
-        self._tell(lambda observer: observer.connected())
 
     def link_down(self, error: Exception) -> None:
         """The first link was lost; the others are looked at, for they may share its fate."""
@@ -214,12 +216,23 @@ class Remote:
         @param what: for messages.
         """
         words = ""
+
+        async def use(connection: Connection) -> Channel:
+            try:
+                return cast(Channel, await connection.open(make(connection)))
+            except ChannelRefused:
+                # The server may have read our close of the last session together with this request, and it
+                # counts that session until it has worked through all that it has read. After it has answered
+                # something it is asked again.
+                await connection.global_request(b"keepalive@openssh.com")
+                return cast(Channel, await connection.open(make(connection)))
+
         for link in self._links(bulk=True):
             login = link.login
             if login is not None:
                 await login.primed.wait()
             try:
-                return await self._open(link, lambda connection: connection.open(make(connection)))
+                return await self._open(link, use)
             except ChannelRefused as refused:
                 words = refused.words
         raise SSHError(destination=self.destination, reason=f"it {what} ({words}); {_TOO_FEW_SESSIONS}")

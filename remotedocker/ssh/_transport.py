@@ -505,10 +505,9 @@ class ClientTransport(SSHClientTransport):
         self._ended = True
         service, self.service = self.service, None
         self._pass_data = None
-        # First whoever would otherwise hand out this connection again to those who lose their channels now.
-        self._lost(reason)
         if service is not None:
             service.serviceStopped()
+        self._lost(reason)
 
 
 def _signed_by(key: bytes, algorithm: bytes, signature: bytes, data: bytes) -> bool:

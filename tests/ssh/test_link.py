@@ -15,10 +15,17 @@ from remotedocker.ssh._link import Link
 
 
 @define(eq=False)
+class _Connection:
+    """A connection as a link sees it."""
+
+    alive: bool = True
+
+
+@define(eq=False)
 class _Login:
     """A login as a link sees it."""
 
-    connection: object = field(factory=object)
+    connection: _Connection = field(factory=_Connection)
     ended: Deferred[Exception] = field(factory=Deferred)
     closed: bool = False
 
@@ -150,6 +157,18 @@ class LinkTests(SynchronousTestCase):
         again = self.succeed()
         self.assertIs(self.successResultOf(waiting), again.connection)
         self.assertEqual(self.events, ["up", "down", "up"])
+
+    def test_lost_but_not_yet_told(self) -> None:
+        """Whoever asks while a connection is being lost waits for the next one."""
+        login = self.succeed()
+        login.connection.alive = False
+        waiting = self.link.connection()
+        self.assertNoResult(waiting)
+        login.ended.callback(_error("reset"))
+        self.clock.advance(0)
+        self.clock.advance(0)
+        again = self.succeed()
+        self.assertIs(self.successResultOf(waiting), again.connection)
 
     def test_dead(self) -> None:
         """When the heartbeat stops, the login is given up."""
