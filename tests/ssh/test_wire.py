@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -134,6 +134,7 @@ class ReaderTests(SynchronousTestCase):
         """A length beyond the message's end is refused, and takes no memory."""
         self.assertRaises(TruncatedMessage, Reader(b"\xff\xff\xff\xffabc").string)
 
+    @settings(deadline=None, max_examples=50, database=None)
     @given(st.lists(st.one_of(st.binary(max_size=40), st.integers(min_value=0, max_value=1 << 600))))
     def test_round_trip(self, fields: list[bytes | int]) -> None:
         """Whatever is written is read again."""
