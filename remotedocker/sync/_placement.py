@@ -49,7 +49,7 @@ class Meaning(Enum):
 
 
 def _covers(prefix: str, path: str) -> bool:
-    prefix = posixpath.normpath(prefix)
+    prefix = posixpath.normpath("/" + prefix.lstrip("/"))
     return prefix == "/" or path == prefix or path.startswith(prefix.rstrip("/") + "/")
 
 
