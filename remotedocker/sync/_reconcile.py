@@ -25,7 +25,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._renames import find_renames
-from remotedocker.sync._tree import Agreed, Base, Delta, Entry, ancestors, same, same_content
+from remotedocker.sync._tree import Agreed, Base, Delta, Entry, ancestors, same, same_content, under
 
 __all__ = ["Conflict", "Plan", "danger", "reconcile"]
 
@@ -164,8 +164,10 @@ class _Reconciler:
         self.block_conflicts(plan)
         pushed = {path for path, verdict in self.verdicts.items() if verdict is _Verdict.PUSH}
         pulled = {path for path, verdict in self.verdicts.items() if verdict is _Verdict.PULL}
+        # Below a rename nothing is agreed on until that is done: if it fails, the remote has no such names.
+        waiting = [rename.path for rename in renames]
         for path, verdict in self.verdicts.items():
-            if verdict is _Verdict.AGREE:
+            if verdict is _Verdict.AGREE and not any(under(path, each) for each in waiting):
                 local, remote = self.local_at(path), self.remote_at(path)
                 plan.agreed[path] = Agreed(local, remote) if local and remote else None
         plan.push = _order(self.push_operations(pushed, plan), renames)
@@ -268,9 +270,9 @@ class _Reconciler:
         if remote is not None and remote.is_file:
             before = agreed.local if agreed is not None else None
             unchanged = before is not None and before.inode == local.inode and same_content(before, local)
-            if path not in self.ours:
-                if same_content(local, remote, coarse=self.coarse) and (unchanged or path in self.remote):
-                    return [SetMode(path, local, remote)]
+            known = unchanged or path in self.remote
+            if known and path not in self.ours and same_content(local, remote, coarse=self.coarse):
+                return [SetMode(path, local, remote)]
             in_place = path in self.pinned or (before is not None and before.inode == local.inode)
             return [WriteFile(path, local, in_place, remote)]
         if remote is not None and remote.is_directory:
@@ -288,9 +290,10 @@ class _Reconciler:
             return result
         inodes = {entry.inode for path in several if (entry := self.local_at(path)) and entry.inode}
         for path, agreed in self.base.items():
-            if agreed.local.inode in inodes and path not in paths and self.local_at(path) is not None:
-                if path not in self.remote:
-                    wanted[agreed.local.inode] = path
+            if path in paths or path in self.remote or agreed.local.inode not in inodes:
+                continue
+            if self.local_at(path) is not None:
+                wanted[agreed.local.inode] = path
         for path in several:
             entry = self.local_at(path)
             if entry is None or not entry.inode:

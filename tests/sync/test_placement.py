@@ -49,7 +49,7 @@ class MeaningTests(SynchronousTestCase):
             self.assertIs(meaning(path), expected, path)
 
     def test_every_prefix(self) -> None:
-        """Each name of the list means the remote's own, and so does what is under it, but not its neighbours."""
+        """Each name of the list means the remote's own, with what is under it; its neighbours do not."""
         for prefix in REMOTE_PREFIXES:
             self.assertIs(meaning(prefix), REMOTE)
             self.assertIs(meaning(f"{prefix}/x"), REMOTE)
