@@ -38,7 +38,7 @@ class Agreement:
             if agreed is None:
                 self._forget(path)
             else:
-                self._agree(path, agreed)
+                self.agree(path, agreed)
         self.conflicts = dict(plan.conflicts)
 
     def pushed(self, operation: Operation, sent: Entry | None, coarse: bool) -> None:
@@ -56,14 +56,14 @@ class Agreement:
             remote = local
             if coarse and local.is_file:
                 remote = local._replace(mtime=local.mtime // 1_000_000_000 * 1_000_000_000)
-            self._agree(operation.path, Agreed(local, remote))
+            self.agree(operation.path, Agreed(local, remote))
 
     def pulled(self, operation: Operation, local: Entry | None, remote: Entry | None) -> None:
         """C{operation} was done on the laptop, which now has C{local} for the remote's C{remote}."""
         if local is None or remote is None:
             self._forget(operation.path)
         else:
-            self._agree(operation.path, Agreed(local, remote))
+            self.agree(operation.path, Agreed(local, remote))
 
     def writing(self, operations: Iterable[Operation]) -> set[bytes]:
         """@return: the paths whose state on the remote would not be known if a push broke off."""
@@ -73,10 +73,12 @@ class Agreement:
             if isinstance(each, WriteFile) and (each.in_place or each.expected is None)
         }
 
-    def _agree(self, path: bytes, agreed: Agreed) -> None:
+    def agree(self, path: bytes, agreed: Agreed) -> None:
+        """Both sides have what C{agreed} says at C{path}."""
         self.base[path] = agreed
         self.pending.pop(path, None)
         self.ours.discard(path)
+        self.conflicts.pop(path, None)
         self.changed = True
 
     def _forget(self, path: bytes) -> None:

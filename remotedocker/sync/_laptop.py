@@ -9,6 +9,7 @@ was at the last look, and is kept in the trash. Runs in a thread.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -178,6 +179,20 @@ class LaptopTree:
             raise Refused("it was changed on the laptop meanwhile")
         return found
 
+    def checksum(self, path: bytes, expected: Entry) -> str | None:
+        """@return: the SHA-256 of a file in hexadecimal, if it can be read and is what it should be."""
+        digest = hashlib.sha256()
+        try:
+            with self.parent(path) as (descriptor, name):
+                self.check(descriptor, name, expected)
+                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            with os.fdopen(opened, "rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except (OSError, Refused):
+            return None
+        return digest.hexdigest()
+
     def absolute(self, path: bytes) -> bytes:
         """@return: the absolute path, for the trash and for messages."""
         return self.root + b"/" + path if path else self.root
@@ -196,6 +211,14 @@ class LaptopTree:
                 remote = None if isinstance(operation, Delete) else operation.entry
                 pulled.done.append((operation, entry, remote))
         return pulled
+
+    def clean(self, leftovers: Sequence[bytes]) -> None:
+        """Removes temporary files of agents that were killed."""
+        for path in leftovers:
+            if not _is_left(os.path.basename(path)):
+                continue
+            with suppress(OSError, Refused), self.parent(path) as (descriptor, name):
+                os.unlink(name, dir_fd=descriptor)
 
     def _apply(self, operation: Operation) -> Entry | None:
         with self.parent(operation.path) as (descriptor, name):
@@ -242,7 +265,19 @@ class LaptopTree:
 
 
 def _temporary() -> bytes:
-    return TEMPORARY_PREFIX + secrets.token_hex(8).encode("ascii")
+    return b"%s%d-%s" % (TEMPORARY_PREFIX, os.getpid(), secrets.token_hex(8).encode("ascii"))
+
+
+def _is_left(name: bytes) -> bool:
+    """Whether a temporary file's process, whose number is in its name, is gone."""
+    number = name[len(TEMPORARY_PREFIX) :].partition(b"-")[0]
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        return False
+    return False
 
 
 @define

@@ -309,7 +309,9 @@ class Mirror:
 
     def _scan_whole(self) -> Scan:
         try:
-            return self._scanner().whole(self.passes.agreement.base)
+            scan = self._scanner().whole(self.passes.agreement.base)
+            self.passes.laptop.clean(scan.leftovers)
+            return scan
         except ScanLimit as limit:
             raise self._too_large(limit) from limit
 

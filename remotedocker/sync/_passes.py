@@ -17,10 +17,10 @@ from remotedocker.sync._flow import InThread
 from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
-from remotedocker.sync._reconcile import Plan, danger, reconcile
+from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import Pushed, RemoteHost, Tree
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Scan, ancestors
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Scan, ancestors
 
 __all__ = ["Look", "Passes"]
 
@@ -64,6 +64,7 @@ class Passes:
     known: bool = False
     _stamp: bytes = field(init=False, default=b"")
     _told: set[tuple[bytes, str]] = field(init=False, factory=set)
+    _examined: set[Conflict] = field(init=False, factory=set)
     _log = Logger()
 
     async def converge(self, remote: bool) -> None:
@@ -104,7 +105,32 @@ class Passes:
         facts = await self.host.facts()
         plan = await self.run(self._reconcile, scan, facts.coarse)
         agreement.settle(plan)
+        if plan.conflicts:
+            await self._examine(plan)
         return plan
+
+    async def _examine(self, plan: Plan) -> None:
+        """Finds conflicts in which both sides have the same content after all, and takes them for agreements."""
+        doubtful = [
+            conflict
+            for conflict in plan.conflicts.values()
+            if conflict.local is not None
+            and conflict.remote is not None
+            and conflict.local.is_file
+            and conflict.remote.is_file
+            and conflict.local.size == conflict.remote.size
+            and conflict not in self._examined
+        ]
+        if not doubtful:
+            return
+        theirs = await self.host.checksums(self.tree, [conflict.path for conflict in doubtful])
+        for conflict in doubtful:
+            ours = await self.run(self.laptop.checksum, conflict.path, conflict.local)
+            if ours is not None and ours.encode() == theirs.get(conflict.path):
+                assert conflict.local is not None and conflict.remote is not None
+                self.agreement.agree(conflict.path, Agreed(conflict.local, conflict.remote))
+            else:
+                self._examined.add(conflict)
 
     def _reconcile(self, scan: Scan, coarse: bool) -> Plan:
         agreement = self.agreement

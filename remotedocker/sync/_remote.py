@@ -227,6 +227,22 @@ class RemoteHost:
         stamp, _, rest = output.partition(b"\n")
         return await self._run(parse_listing, rest), b"%.9f" % max(0.0, float(stamp) - _SLACK)
 
+    async def checksums(self, tree: Tree, paths: Sequence[bytes]) -> dict[bytes, bytes]:
+        """@return: the SHA-256, in hexadecimal, of each file that could be read."""
+        facts = await self.facts()
+        builder = ScriptBuilder(facts.base, tree.place, facts.stage, tree.source)
+        lines = [builder.prelude()]
+        for path in paths:
+            directory, name = builder.locate(path)
+            word = quote(b"./" + name)
+            lines.append(
+                b"c %s && [ -f %s ] && [ ! -L %s ] && sha256sum < %s || echo none"
+                % (quote(directory), word, word, word)
+            )
+        answers = (await self.ask(b"\n".join([*lines, b"cd /"]))).splitlines()
+        sums = [answer.partition(b" ")[0] for answer in answers]
+        return {path: each for path, each in zip(paths, sums, strict=False) if len(each) == 64}
+
     async def push(
         self, tree: Tree, operations: Sequence[Operation], *, guarded: bool, again: bool = False
     ) -> Pushed:

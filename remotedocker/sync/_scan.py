@@ -202,6 +202,7 @@ class Scanner:
                 for entry in entries:
                     name = entry.name
                     if name.startswith(TEMPORARY_PREFIX):
+                        scan.leftovers.append(prefix + name)
                         continue
                     path = prefix + name
                     try:

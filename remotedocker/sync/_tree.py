@@ -110,6 +110,7 @@ class Scan:
     @ivar delta: the differences from the last agreement.
     @ivar problems: names passed over.
     @ivar unknown: paths of which (with everything under them) nothing is known: unreadable, or ignored.
+    @ivar leftovers: temporary files of ours (or of another agent), which are no part of the tree.
     @ivar files: how many names the tree has; 0 if only parts of it were looked at.
     @ivar size: the bytes of its regular files.
     """
@@ -117,6 +118,7 @@ class Scan:
     delta: dict[bytes, Entry | None] = Factory(dict)
     problems: list[Problem] = Factory(list)
     unknown: set[bytes] = Factory(set)
+    leftovers: list[bytes] = Factory(list)
     files: int = 0
     size: int = 0
 

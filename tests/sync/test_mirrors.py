@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -387,6 +388,31 @@ class PullTests(MirrorsTestCase):
         await self.mirrors.collect("c1")
         self.assertEqual((there / "a").read_text(), "ours!")
         self.assertEqual((self.state / "conflicts").read_text(), "")
+
+    async def test_same_content_on_both(self) -> None:
+        """A file that both sides gave the same content is no conflict."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        (there / "a").write_text("same")
+        (there / "b").write_text("same")
+        (self.laptop / "a").write_text("same")
+        (self.laptop / "b").write_text("same")
+        await self.mirrors.collect("c1")
+        self.assertFalse((self.state / "conflicts").exists())
+        (there / "a").write_text("next")
+        await self.mirrors.collect("c1")
+        self.assertEqual((self.laptop / "a").read_text(), "next")
+
+    async def test_leftovers(self) -> None:
+        """Temporary files of an agent that was killed are removed, those of one that lives are not."""
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        (self.laptop / f".remotedocker-{gone.pid}-abc").write_text("half")
+        (self.laptop / f".remotedocker-{os.getpid()}-abc").write_text("half")
+        placed = await self.mount(self.laptop, run=False)
+        self.assertEqual(sorted(tree(self.laptop)), [f".remotedocker-{os.getpid()}-abc"])
+        self.assertEqual(tree(Path(placed.remote_source)), {})
 
     async def test_unseen_change_is_not_overwritten(self) -> None:
         """A push compares what it would overwrite with what it knows, and finds the conflict."""
