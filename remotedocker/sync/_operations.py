@@ -64,11 +64,16 @@ class HardLink:
 
 @frozen
 class Rename:
-    """Gives C{old}, with everything below it, the name C{path}."""
+    """
+    Gives C{old}, with everything below it, the name C{path}.
+
+    @ivar expected: what has that name now, None for nothing.
+    """
 
     path: bytes
     old: bytes
     entry: Entry
+    expected: Entry | None = None
 
 
 @frozen

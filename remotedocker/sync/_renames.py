@@ -28,9 +28,11 @@ def find_renames(
     """
     vanished: dict[int, bytes] = {}
     for path, entry in local.items():
-        if entry is None and path and path in base and base[path].local.inode:
-            if base[path].local.links == 1 or base[path].local.is_directory:
-                vanished[base[path].local.inode] = path
+        if entry is not None or not path or path not in base:
+            continue
+        before = base[path].local
+        if before.inode and (before.links == 1 or before.is_directory):
+            vanished[before.inode] = path
     if not vanished or not any(entry and entry.inode in vanished for entry in local.values()):
         return [], dict(base) if not isinstance(base, dict) else base, dict(local)
     return _Detector(base, local, vanished, remote).run()
@@ -101,7 +103,8 @@ class _Detector:
         return False
 
     def _move(self, path: bytes, entry: Entry, old: bytes, known: Agreed) -> None:
-        self.renames.append(Rename(path, old, entry))
+        target = self.base.get(path)
+        self.renames.append(Rename(path, old, entry, target.remote if target is not None else None))
         moved = [old]
         if entry.is_directory:
             prefix = old + b"/"

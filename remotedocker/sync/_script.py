@@ -201,11 +201,14 @@ class ScriptBuilder:
         return [*tests, self._compared(files)] if files else tests
 
     def _compared(self, files: Sequence[tuple[bytes, Entry]]) -> bytes:
-        """@return: a test that holds if files, by shell word, have the size and time that they should have."""
+        """
+        @return: a test that holds if files, by shell word, have the size and time that they should have. It
+            says nothing if not: words are what tells a step that cannot be done from one that finds a change.
+        """
         words = b" ".join(name for name, _ in files)
         facts = b"\n".join(_fact(entry, self.coarse) for _, entry in files)
         asked = b"%s %Y" if self.coarse else b"%s %.9Y"
-        return b"[ \"$(stat -c '%s' -- %s)\" = '%s' ]" % (asked, words, facts)
+        return b"[ \"$(stat -c '%s' -- %s 2>/dev/null)\" = '%s' ]" % (asked, words, facts)
 
     def _guard(self, operations: Sequence[Operation]) -> list[bytes]:
         """@return: tests that hold if what C{operations} replace or remove is as they expect it."""
@@ -263,12 +266,12 @@ class ScriptBuilder:
         old_directory, old = self.locate(operation.old)
         directory, _ = self.locate(operation.path)
         name, old = self._name(operation.path), quote(b"./" + old)
-        absent = b"[ ! -d %s ]" % name
+        guards = [b"[ ! -d %s ]" % name, *self._guards([(name, operation.expected)])]
         if directory == old_directory:
-            self._step(operation, absent, b"mv -f -- %s %s" % (old, name))
+            self._step(operation, *guards, b"mv -f -- %s %s" % (old, name))
             return
         target = b'"$R"' + quote(self.place + b"/" + operation.path)
-        self._step(operation, absent, b"c %s" % quote(old_directory), b"mv -f -- %s %s" % (old, target))
+        self._step(operation, *guards, b"c %s" % quote(old_directory), b"mv -f -- %s %s" % (old, target))
 
     def _delete(self, operation: Delete) -> None:
         directory, _ = self.locate(operation.path)
@@ -291,9 +294,10 @@ class ScriptBuilder:
     def _set_mode(self, operation: SetMode) -> None:
         entry, name = operation.entry, self._name(operation.path)
         commands = [b"[ ! -L %s ]" % name, b"chmod %o %s" % (entry.permissions, name)]
-        if self.superuser and operation.expected is not None:
-            if (entry.owner, entry.group) != (operation.expected.owner, operation.expected.group):
-                commands.insert(1, b"chown %d:%d %s" % (entry.owner, entry.group, name))
+        before = operation.expected
+        owned = before is None or (entry.owner, entry.group) == (before.owner, before.group)
+        if self.superuser and not owned:
+            commands.insert(1, b"chown %d:%d %s" % (entry.owner, entry.group, name))
         if entry.is_file:
             commands.append(b"touch -c -d %s -- %s" % (timestamp(entry.mtime, self.coarse), name))
         self._step(operation, *commands)

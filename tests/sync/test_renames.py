@@ -138,6 +138,13 @@ class RenameTests(SynchronousTestCase):
             {b"n/b": before[b"d/b"], b"n/e/c": before[b"d/e/c"], b"d": None, b"d/b": None},
         )
 
+    def test_target(self) -> None:
+        """A rename knows what it takes the place of."""
+        base = agreed(TREE)
+        for path, expected in ((b"d/b", base[b"d/b"].remote), (b"d/z", None)):
+            ((rename,), _, _) = find_renames(base, {b"a": None, path: file(2)})
+            self.assertEqual(rename.expected, expected)
+
     def test_hard_link_inside(self) -> None:
         """What has several names goes along with its directory."""
         base, local = agreed({**TREE, b"d/b": file(4, links=2)}), {**MOVED, b"n/b": file(4, links=2)}

@@ -443,6 +443,14 @@ class GuardTests(ScriptTestCase):
         """A file that changed is not removed."""
         self.refuses(lambda old: Delete(b"f", old), b"by a container")
 
+    def test_gone(self) -> None:
+        """
+        That a file is not there any more is told as any other change: without a message, by which it is told
+        from what cannot be done.
+        """
+        entry = Entry(stat.S_IFREG | 0o644, 15, 10**18 + 7)
+        self.refuses(lambda old: WriteFile(b"f", entry, True, old), None)
+
     def test_same_size(self) -> None:
         """A change that leaves the size is seen by its time; whole seconds must do if need be."""
         for coarse, seconds in ((False, 0), (True, 1)):
@@ -473,11 +481,32 @@ class GuardTests(ScriptTestCase):
             failed = self.do(operations, False, guarded=True, at_once=at_once)
             self.assertEqual((self.there / "d1" / "f7").read_bytes(), b"by a container")
             self.assertFalse((self.there / "d2" / "f8").exists())
+            self.assertEqual(set(failed.values()), {""})
             if at_once:
                 self.assertEqual(set(failed), set(operations))
                 self.assertEqual((self.there / "d0" / "f0").read_bytes(), b"old")
             else:
                 self.assertEqual((self.there / "d0" / "f0").read_bytes(), b"new")
+
+    def test_rename_over_changed(self) -> None:
+        """A rename does not take the place of a file that changed."""
+        for inline, way in self.ways:
+            self.setUp()
+            old, target = self.remote("a"), self.remote("b")
+            (self.there / "b").write_bytes(b"by a container")
+            operation = Rename(b"b", b"a", old, target)
+            self.assertEqual(set(self.do([operation], inline, guarded=True, **way)), {operation})
+            self.assertEqual((self.there / "b").read_bytes(), b"by a container")
+
+    def test_rename_over_new(self) -> None:
+        """Nor of one that was not there."""
+        for inline, way in self.ways:
+            self.setUp()
+            old = self.remote("a")
+            (self.there / "b").write_bytes(b"by a container")
+            operation = Rename(b"b", b"a", old)
+            self.assertEqual(set(self.do([operation], inline, guarded=True, **way)), {operation})
+            self.assertEqual((self.there / "b").read_bytes(), b"by a container")
 
 
 class LinkInTheWayTests(ScriptTestCase):
