@@ -306,24 +306,34 @@ class Channel:
 
     def _push(self, limit: int) -> None:
         """Sends what is waiting, as far as the window, the socket and C{limit} (bytes) allow."""
-        pending = self._pending
         left = min(limit, self.pending_bytes)
+        if left <= 0 or self._remote_window <= 0 or self._connection.congested:
+            return
+        self._connection.cork()
         while left > 0 and self._remote_window > 0 and not self._connection.congested:
             room = min(left, self._remote_window, self._remote_packet)
-            pieces, size = [], 0
-            while pending and size < room:
-                piece = pending[0]
-                if len(piece) > room - size:
-                    pending[0] = piece[room - size :]
-                    piece = piece[: room - size]
-                else:
-                    pending.popleft()
-                pieces.append(piece)
-                size += len(piece)
+            pieces, size = self._next_pieces(room)
             self._remote_window -= size
             self.pending_bytes -= size
             left -= size
             self._connection.send_data(self._remote_id, size, pieces)
+        self._connection.uncork()
+
+    def _next_pieces(self, room: int) -> tuple[list[memoryview], int]:
+        """@return: what is waiting, as much as there is room for, and how many bytes that is."""
+        pending = self._pending
+        pieces: list[memoryview] = []
+        size = 0
+        while pending and size < room:
+            piece = pending[0]
+            if len(piece) > room - size:
+                pending[0] = piece[room - size :]
+                piece = piece[: room - size]
+            else:
+                pending.popleft()
+            pieces.append(piece)
+            size += len(piece)
+        return pieces, size
 
     def window_adjusted(self, size: int) -> None:
         """The server takes more."""

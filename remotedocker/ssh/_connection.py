@@ -142,6 +142,15 @@ class Connection(SSHService):
         if self.alive:
             self.transport.sendPacket(number, payload)
 
+    def cork(self) -> None:
+        """What is sent until L{uncork} goes to the socket together."""
+        self.transport.cork()
+
+    def uncork(self) -> None:
+        """Sends what was held since L{cork}."""
+        if self.transport is not None:
+            self.transport.uncork()
+
     def send_data(self, remote_id: int, size: int, pieces: Sequence[memoryview]) -> None:
         """Sends data; only when not L{congested}."""
         self.transport.send_payload(_DATA_HEAD.pack(_DATA, remote_id, size), *pieces)

@@ -35,6 +35,7 @@ from remotedocker.ssh._ciphers import (
 )
 from remotedocker.ssh._hostkeys import HostKeyPolicy
 from remotedocker.ssh._kex import KEY_EXCHANGES, Agreement, KeyExchange, KeyExchangeError, hash_of, start
+from remotedocker.ssh._socket import fast_socket
 from remotedocker.ssh._wire import Reader, TruncatedMessage, name_list, string, uint32
 
 __all__ = ["ClientTransport", "Negotiated", "negotiate"]
@@ -50,6 +51,8 @@ _STRICT_CLIENT, _STRICT_SERVER = b"kex-strict-c-v00@openssh.com", b"kex-strict-s
 _EXT_INFO_CLIENT = b"ext-info-c"
 
 _LONGEST_GREETING = 8192
+#: So many bytes are sealed at most before they are given to the socket.
+_MOST_CORKED = 128 << 10
 #: Bytes, both ways together, after which new keys are made (RFC 4253 section 9), and seconds.
 _REKEY_BYTES = 1 << 30
 _REKEY_SECONDS = 3600.0
@@ -147,9 +150,11 @@ class ClientTransport(SSHClientTransport):
         self.congested = False
         self._socket_full = False
         self._ended = False
-        self._greeting = b""
-        self._partial: list[bytes] = []
-        self._partial_bytes = 0
+        self._greeting: bytes | None = b""
+        self._greeting_bytes = 0
+        self._rest = bytearray()
+        self._corked: list[bytes] | None = None
+        self._corked_bytes = 0
         self._needed = 0
         self._size = 0
         self._sealer = PlainSealer()
@@ -169,13 +174,12 @@ class ClientTransport(SSHClientTransport):
 
     def connectionMade(self) -> None:
         """Greets the server, and begins the key exchange in the same flight."""
-        self.transport.write(self.ourVersionString + b"\r\n")
         no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if no_delay is not None:
             no_delay(True)
-        register = getattr(self.transport, "registerProducer", None)
-        if register is not None:
-            register(self, True)
+        self.transport = fast_socket(self.transport, self.take) or self.transport
+        self.transport.registerProducer(self, True)
+        self.transport.write(self.ourVersionString + b"\r\n")
         self.sendKexInit()
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
@@ -193,9 +197,28 @@ class ClientTransport(SSHClientTransport):
         pieces = self._sealer.seal(self._out_sequence, length, payload)
         self._out_sequence = (self._out_sequence + 1) & 0xFFFFFFFF
         self._bytes_since_kex += length
-        self.transport.writeSequence(pieces)
+        if self._corked is None:
+            self.transport.writeSequence(pieces)
+        else:
+            self._corked += pieces
+            self._corked_bytes += length
+            if self._corked_bytes >= _MOST_CORKED:
+                self.uncork()
+                self._corked = []
         if self._bytes_since_kex > self.rekey_bytes and not self._kex_wanted and self.sessionID:
             self.sendKexInit()
+
+    def cork(self) -> None:
+        """What is sent from now on goes to the socket in one piece, until L{uncork}."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Sends what was held since L{cork}."""
+        corked, self._corked = self._corked, None
+        self._corked_bytes = 0
+        if corked and not self._ended:
+            self.transport.writeSequence(corked)
 
     def sendKexInit(self) -> None:
         """Begins a key exchange, or answers the server's beginning of one."""
@@ -223,69 +246,84 @@ class ClientTransport(SSHClientTransport):
     # What comes in
 
     def dataReceived(self, data: bytes) -> None:
-        """Splits what was received into packets, and performs each."""
+        """Takes what a transport received that is no socket; what is left of a packet waits for the rest."""
+        rest = self._rest
+        if not rest:
+            taken = self.take(memoryview(data))
+            rest += data[taken:]
+            return
+        rest += data
+        if len(rest) >= self._needed:
+            with memoryview(rest) as view:
+                taken = self.take(view)
+            del rest[:taken]
+
+    def take(self, view: memoryview) -> int:
+        """
+        Performs each packet that is whole.
+
+        @param view: what was received, valid during this call only.
+        @return: how many bytes of it were taken; the rest is wanted again, with what follows.
+        """
         self.last_received = self._clock.seconds()
-        if self._greeting is not None:
-            data = self._read_greeting(data)
-            if not data:
-                return
-        if self._partial:
-            self._partial.append(data)
-            self._partial_bytes += len(data)
-            if self._partial_bytes < self._needed:
-                return
-            data = b"".join(self._partial)
-            self._partial.clear()
         try:
-            self._split(memoryview(data))
+            taken = 0 if self._greeting is None else self._read_greeting(view)
+            return self._split(view, taken)
         except PacketError as error:
             self._fail(str(error), _PROTOCOL_ERROR)
         except TruncatedMessage as error:
             self._fail(f"a message makes no sense ({error})", _PROTOCOL_ERROR)
+        return len(view)
 
-    def _split(self, view: memoryview) -> None:
-        """Performs each packet that is whole, and keeps the rest."""
-        at, end = 0, len(view)
-        while not self._ended:
+    def _split(self, view: memoryview, at: int) -> int:
+        """@return: where the first packet begins that is not whole."""
+        end = len(view)
+        while not self._ended and self._greeting is None:
             opener = self._opener
-            if not self._size:
+            size = self._size
+            if not size:
                 if end - at < opener.header:
                     self._needed = opener.header
-                    break
-                self._size = opener.size(view[at : at + opener.header])
-            if end - at < self._size:
-                self._needed = self._size
-                break
-            packet = opener.open(self._in_sequence, view[at : at + self._size])
-            at += self._size
-            self._bytes_since_kex += self._size
+                    return at
+                self._size = size = opener.size(view[at : at + opener.header])
+            if end - at < size:
+                self._needed = size
+                return at
+            packet = opener.open(self._in_sequence, view[at : at + size])
+            at += size
             self._size = 0
+            self._bytes_since_kex += size
             self._in_sequence = (self._in_sequence + 1) & 0xFFFFFFFF
             self._perform(packet)
-        if at < end and not self._ended:
-            self._partial.append(bytes(view[at:]))
-            self._partial_bytes = end - at
+        return end
 
-    def _read_greeting(self, data: bytes) -> bytes:
-        """@return: what follows the server's line C{SSH-2.0-…}; nothing while that has not come."""
-        self._greeting += data
-        while b"\n" in self._greeting:
-            line, _, rest = self._greeting.partition(b"\n")
+    def _read_greeting(self, view: memoryview) -> int:
+        """
+        @return: where what follows the server's line C{SSH-2.0-…} begins; the end while that has not come.
+        """
+        before = len(self._greeting)
+        received = self._greeting + bytes(view)
+        at = 0
+        while True:
+            end = received.find(b"\n", at)
+            if end < 0:
+                break
+            line, at = received[at:end], end + 1
             if line.startswith(b"SSH-"):
                 self.otherVersionString = line.rstrip(b"\r")
-                self._greeting = None
-                self.error = None
+                self._greeting = self.error = None
                 if self.otherVersionString.split(b"-")[1] not in (b"2.0", b"1.99"):
                     self._fail(f"it speaks {line[:40].decode('ascii', 'replace')}", _PROTOCOL_ERROR)
-                return rest
-            self._greeting = rest
+                return at - before
             words = line[:200].decode("utf-8", "replace").strip()
             if words and self.error is None:
                 reason = f"instead of SSH it says {words!r}"
                 self.error = SSHError(destination=self._destination, reason=reason)
-        if len(self._greeting) > _LONGEST_GREETING:
+        self._greeting = received[at:]
+        self._greeting_bytes += at
+        if self._greeting_bytes + len(self._greeting) > _LONGEST_GREETING:
             self._fail("what answers there is no SSH server", _PROTOCOL_ERROR)
-        return b""
+        return len(view)
 
     def _perform(self, packet: bytes) -> None:
         """One message."""
@@ -333,8 +371,7 @@ class ClientTransport(SSHClientTransport):
             self.error = SSHError(
                 destination=self._destination, reason=f"the server ended the connection: {words}"
             )
-        self._ended = True
-        self.transport.loseConnection()
+        self._end()
 
     # Key exchange
 
@@ -485,8 +522,13 @@ class ClientTransport(SSHClientTransport):
         """Says goodbye, and closes the connection once that is sent."""
         if not self._ended:
             self.send_payload(bytes((_DISCONNECT,)) + uint32(code) + string(words.encode()) + string(b""))
-            self._ended = True
-            self.transport.loseConnection()
+            self._end()
+
+    def _end(self) -> None:
+        """Closes the connection once everything is sent."""
+        self.uncork()
+        self._ended = True
+        self.transport.loseConnection()
 
     def abort(self, error: Exception) -> None:
         """Closes the connection at once, for nothing more can be sent."""
