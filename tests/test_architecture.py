@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class Import:
         return (self.full + ".").startswith(package + ".")
 
 
-@frozen
+@frozen(eq=False)
 class Module:
     """
     One source file.
@@ -113,20 +114,26 @@ class Module:
         """Whether this is an C{__init__}."""
         return self.path.name == "__init__.py"
 
-    def imports(self) -> Iterator[Import]:
+    def imports(self) -> Sequence[Import]:
         """Every import, at whatever depth."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield Import(alias.name, "", node.lineno)
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{self.name}:{node.lineno} imports relatively"
-                for alias in node.names:
-                    yield Import(node.module or "", alias.name, node.lineno)
+        return _imports(self)
 
 
+@cache
+def _imports(module: Module) -> Sequence[Import]:
+    found = []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found += [Import(alias.name, "", node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module.name}:{node.lineno} imports relatively"
+            found += [Import(node.module or "", alias.name, node.lineno) for alias in node.names]
+    return found
+
+
+@cache
 def read(path: Path, base: Path) -> Module:
-    """Parses one file below C{base}."""
+    """Parses one file below C{base}, once."""
     parts = list(path.relative_to(base).with_suffix("").parts)
     if parts[-1] == "__init__":
         parts.pop()
