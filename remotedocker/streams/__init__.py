@@ -5,6 +5,16 @@ half-close both ways.
 
 from remotedocker.streams._accept import RelayFactory, prepare_socket
 from remotedocker.streams._hangup import Hangups
+from remotedocker.streams._promptly import make_prompt, write_promptly
 from remotedocker.streams._relay import Relay, RelayEnd, RelayProtocol
 
-__all__ = ["Hangups", "Relay", "RelayEnd", "RelayFactory", "RelayProtocol", "prepare_socket"]
+__all__ = [
+    "Hangups",
+    "Relay",
+    "RelayEnd",
+    "RelayFactory",
+    "RelayProtocol",
+    "make_prompt",
+    "prepare_socket",
+    "write_promptly",
+]

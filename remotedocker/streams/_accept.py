@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from remotedocker.streams._hangup import Hangups
+from remotedocker.streams._promptly import make_prompt
 from remotedocker.streams._relay import Relay, RelayProtocol
 
 __all__ = ["RelayFactory", "prepare_socket"]
@@ -28,9 +29,11 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 def prepare_socket(transport: Any) -> None:
     """
-    Sends small writes at once and notices dead peers, where C{transport} is TCP. The system's own keepalive
-    begins after two hours; a client that was killed while it waited for output is to be noticed sooner.
+    Sends small writes at once (see L{make_prompt}) and notices dead peers, where C{transport} is TCP. The
+    system's own keepalive begins after two hours; a client that was killed while it waited for output is to
+    be noticed sooner.
     """
+    make_prompt(transport)
     if not isinstance(transport.getHost(), (IPv4Address, IPv6Address)):
         return
     transport.setTcpNoDelay(True)

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotedocker.streams._hangup import Hangups
+from remotedocker.streams._promptly import write_promptly
 
 __all__ = ["Relay", "RelayEnd", "RelayProtocol"]
 
@@ -71,7 +72,7 @@ class RelayEnd:
         self.received += len(data)
         if self._relay.joined:
             if self.peer.transport is not None:
-                self.peer.transport.write(data)
+                write_promptly(self.peer.transport, data)
         else:
             self._early.append(data)
 
