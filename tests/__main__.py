@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.test_architecture -*-
 """
 C{python -m tests [--without-servers] [options of trial]}: runs every test that needs no remote host and no
-network, i.e. all but L{tests.integration} and L{tests.packaging}; if so asked, also without those that start an
-sshd of their own.
+network, i.e. all but L{tests.integration} and L{tests.packaging}; if so asked, also without those that start
+an sshd of their own.
 """
 
 from __future__ import annotations

@@ -314,8 +314,8 @@ class ModuleTests(SynchronousTestCase):
             first = path.read_text("utf-8").partition("\n")[0]
             match = re.fullmatch(r"# -\*- test-case-name: (\S+) -\*-", first)
             for name in match[1].split(",") if match else ():
-                file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-                if not file.is_file():
+                place = ROOT.joinpath(*name.split("."))
+                if not (place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()):
                     missing.append(f"{path.relative_to(ROOT)} names {name}")
         self.assertEqual(missing, [])
 
