@@ -80,8 +80,7 @@ class Trash:
         @raise OSError: it could not be kept.
         """
         day = time.strftime("%Y-%m-%d", time.localtime(self._now())).encode("ascii")
-        directory = self._directory + b"/" + day + os.path.dirname(whole)
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        directory = self._inside(day, os.path.dirname(whole))
         kept = directory + b"/" + name
         if os.path.lexists(kept):
             kept += b".%s" % secrets.token_hex(4).encode("ascii")
@@ -98,6 +97,28 @@ class Trash:
             target = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(target, "wb") as copy:
                 shutil.copyfileobj(original, copy, 1 << 20)
+
+    def _inside(self, day: bytes, path: bytes) -> bytes:
+        """
+        Makes the directory for what was in C{path}. What was kept itself is no part of the way to it: a link
+        would lead out of the trash.
+        """
+        directory = self._directory
+        for name in (day, *path.split(b"/")):
+            if not name:
+                continue
+            directory += b"/" + name
+            while True:
+                try:
+                    os.mkdir(directory, 0o700)
+                    break
+                except FileExistsError:
+                    if stat.S_ISDIR(os.lstat(directory).st_mode):
+                        break
+                    directory += b".d"
+                except FileNotFoundError:
+                    os.makedirs(self._directory, mode=0o700)
+        return directory
 
     def expire(self) -> None:
         """Removes what is older than L{DAYS}."""
@@ -223,8 +244,11 @@ class LaptopTree:
     def _apply(self, operation: Operation) -> Entry | None:
         with self.parent(operation.path) as (descriptor, name):
             if isinstance(operation, MakeDirectory):
-                if self.look(descriptor, name) is None:
+                found = self.look(descriptor, name)
+                if found is None:
                     os.mkdir(name, operation.entry.permissions & _KEPT_BITS | 0o700, dir_fd=descriptor)
+                elif not found.is_directory:
+                    raise Refused("it was changed on the laptop meanwhile")
             elif isinstance(operation, Delete):
                 self._delete(operation, descriptor, name)
             elif isinstance(operation, MakeSymlink):
@@ -368,7 +392,7 @@ class FileReceiver:
             if self.tree.check(self._directory, self._name, operation.expected) is not None:
                 self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
             os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        except (OSError, Refused) as error:
+        except (OSError, OverflowError, Refused) as error:
             self._fail(operation, error)
             return
         self.pulled.done.append((operation, local, entry))
