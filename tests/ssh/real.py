@@ -5,6 +5,7 @@ A real sshd, and a login to it, for one test.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class RealServerMixin:
     def tearDownClass(cls) -> None:
         """Ends the server of the class."""
         if cls._shared is not None:
-            cls._shared.stop()
+            cls._shared.stop(remove=True)
             cls._shared = None
 
     @property
@@ -50,12 +51,14 @@ class RealServerMixin:
     def start_server(self, extra_config: str) -> RunningSSHD:
         """Starts an sshd for this test alone."""
         self._own = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")), extra_config)
-        self.addCleanup(self._own.stop)  # type: ignore[attr-defined]
+        self.addCleanup(self._own.stop, remove=True)  # type: ignore[attr-defined]
         return self._own
 
     def mktemp_directory(self) -> str:
         """@return: the absolute path of a new directory of this test's, short enough for sockets in it."""
-        return tempfile.mkdtemp(prefix="remotedocker-test-")
+        path = tempfile.mkdtemp(prefix="remotedocker-test-")
+        self.addCleanup(shutil.rmtree, path, ignore_errors=True)  # type: ignore[attr-defined]
+        return path
 
     def configuration(self, **changes: Any) -> SSHConfiguration:
         """@return: how to log in to the server."""

@@ -31,11 +31,13 @@ class DropbearTests(TestCase):
         if os.geteuid() != 0 or not all(map(shutil.which, ("dropbear", "dropbearkey", "unshare", "mount"))):
             raise SkipTest("needs root, dropbear-bin and util-linux")
         directory = Path(tempfile.mkdtemp(prefix="remotedocker-dropbear-"))
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         home = directory / "home"
         (home / ".ssh").mkdir(mode=0o700, parents=True)
         home.chmod(0o700)
         identity = make_key(directory / "identity")
         shutil.copy(f"{identity}.pub", home / ".ssh" / "authorized_keys")
+        self.directory = directory
         host_key = directory / "host_key"
         subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(host_key)], check=True, capture_output=True)
         port = free_port()
@@ -77,7 +79,7 @@ class DropbearTests(TestCase):
         await wait_until(reactor, lambda: len(protocol.received) == len(content))
         self.assertTrue(protocol.received == content)
         files = await self.remote.filesystem()
-        path = os.fsencode(tempfile.mkdtemp(prefix="remotedocker-test-")) + b"/file"
+        path = os.fsencode(self.directory) + b"/file"
         self.assertEqual(await files.write_file(path, [content], FileAttributes()), len(content))
         protocol.transport.loseConnection()
         await wait_until(reactor, lambda: protocol.lost and not self.daemon.conversations)

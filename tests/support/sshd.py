@@ -101,8 +101,12 @@ class RunningSSHD:
                 except ProcessLookupError:
                     continue
 
-    def stop(self) -> None:
-        """Ends it, and every login with it."""
+    def stop(self, remove: bool = False) -> None:
+        """
+        Ends it, and every login with it.
+
+        @param remove: whether its directory is removed.
+        """
         if self.process.poll() is None:
             self.cut()
             self.process.terminate()
@@ -111,6 +115,8 @@ class RunningSSHD:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)
+        if remove:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _children(pid: int | str) -> list[str]:
