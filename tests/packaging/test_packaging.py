@@ -133,6 +133,13 @@ def make_installed_tests(distribution: Callable[[Built], Path]) -> type[Synchron
             self.assertIn("--ssh is required", str(error))
             self.assertNotIn("Traceback", str(error))
 
+        def test_address_for_all(self) -> None:
+            """An address that others could reach is refused in a sentence, not by a traceback."""
+            arguments = ["-n", "--pidfile=", "remotedocker", "--ssh", "root@host", "--listen", "0.0.0.0:0"]
+            error = self.assertRaises(AssertionError, self.environment.run, "twistd", *arguments)
+            self.assertIn("--allow-remote-clients", str(error))
+            self.assertNotIn("Traceback", str(error))
+
         def test_everything_imports(self) -> None:
             """Every package can be imported with what the distribution declares, and comes from there."""
             packages = sorted({".".join(Path(name).parent.parts) for name in sources()})
