@@ -131,6 +131,23 @@ class AgreementTests(SynchronousTestCase):
         secret = string(hashlib.sha256(hashlib.sha256(sealed).digest() + shared).digest())
         self.assert_agreed(exchange, 31, _reply(public), ours + public, secret)
 
+    def test_hybrid_of_the_library(self) -> None:
+        """Where the library has ML-KEM the hybrid is preferred, and works with what a server would make."""
+        kem = _kex.MLKEM768PrivateKey
+        self.assertEqual(b"mlkem768x25519-sha256" in KEY_EXCHANGES, kem is not None)
+        for name in [name for name in KEY_EXCHANGES if name.startswith(b"mlkem")]:
+            self.assertEqual(next(iter(KEY_EXCHANGES)), name)
+            exchange: Any = start(name)
+            ours = exchange.begin()[1]
+            key = exchange._kem.public_key()
+            self.assertEqual(key.public_bytes(Encoding.Raw, PublicFormat.Raw), ours[4:1188])
+            first, sealed = key.encapsulate()
+            private = X25519PrivateKey.generate()
+            public = string(sealed + private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+            shared = private.exchange(X25519PublicKey.from_public_bytes(ours[1188:]))
+            secret = string(hashlib.sha256(first + shared).digest())
+            self.assert_agreed(exchange, 31, _reply(public), ours + public, secret)
+
     def test_every_run_is_new(self) -> None:
         """No two runs have the same public value, for their secrets must differ."""
         for name in KEY_EXCHANGES:
@@ -234,7 +251,7 @@ class TableTests(SynchronousTestCase):
     """What is offered."""
 
     def test_primes(self) -> None:
-        """The computed primes are those of RFC 3526: the first is Conch's too, each is a safe prime's kind."""
+        """The computed primes are those of RFC 3526: the first is Conch's too, and all are safe primes."""
         self.assertEqual(getDHGeneratorAndPrime(b"diffie-hellman-group14-sha1"), (2, _prime(2048)))
         for bits in _GROUPS.values():
             prime = _prime(bits)
