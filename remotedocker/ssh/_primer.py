@@ -29,8 +29,8 @@ class Primer:
         self._done = False
         self._waiting: list[Deferred[None]] = []
         self._channel = CommandChannel(connection, "true")
-        connection.open(self._channel).addCallbacks(self._opened, self._over)
         self._call = clock.callLater(_LONGEST_SECONDS, self._over)
+        connection.open(self._channel).addCallbacks(self._opened, self._over)
 
     def _opened(self, channel: CommandChannel) -> None:
         """The command is being started."""
