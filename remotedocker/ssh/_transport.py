@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from struct import error as StructError
 
 from attrs import frozen
 from twisted.conch.ssh.keys import BadKeyError, Key
@@ -49,6 +50,11 @@ _PROTOCOL_ERROR, _KEX_FAILED, _HOST_KEY_NOT_VERIFIABLE, _BY_APPLICATION = 2, 3, 
 
 _STRICT_CLIENT, _STRICT_SERVER = b"kex-strict-c-v00@openssh.com", b"kex-strict-s-v00@openssh.com"
 _EXT_INFO_CLIENT = b"ext-info-c"
+#: Stand among the key exchanges, but are none.
+_MARKERS = (_STRICT_CLIENT, _EXT_INFO_CLIENT)
+#: What may come before the encryption; a strict key exchange does without the second.
+_EARLY = (_DISCONNECT, _KEXINIT, _NEWKEYS, *_KEX_MESSAGES)
+_EARLY_NOISE = (_IGNORE, _UNIMPLEMENTED, _DEBUG)
 
 _LONGEST_GREETING = 8192
 #: So many bytes are sealed at most before they are given to the socket.
@@ -97,15 +103,14 @@ def negotiate(ours: list[list[bytes]], theirs: list[list[bytes]], destination: s
         if index in (4, 5) and is_aead(chosen[index - 2]):
             chosen.append(b"")
             continue
-        common = next((name for name in ours[index] if name in theirs[index]), None)
+        offered = [name for name in ours[index] if name not in _MARKERS]
+        common = next((name for name in offered if name in theirs[index]), None)
         if common is None:
             raise NoCommonAlgorithm(
                 destination=destination,
                 what=what,
                 theirs=b", ".join(theirs[index]).decode("ascii", "replace"),
-                ours=b", ".join(
-                    name for name in ours[index] if name not in (_STRICT_CLIENT, _EXT_INFO_CLIENT)
-                ).decode(),
+                ours=b", ".join(offered).decode(),
             )
         chosen.append(common)
     return Negotiated(*chosen[:6])
@@ -265,9 +270,10 @@ class ClientTransport(SSHClientTransport):
         @param view: what was received, valid during this call only.
         @return: how many bytes of it were taken; the rest is wanted again, with what follows.
         """
-        self.last_received = self._clock.seconds()
         try:
             taken = 0 if self._greeting is None else self._read_greeting(view)
+            if self._greeting is None:
+                self.last_received = self._clock.seconds()
             return self._split(view, taken)
         except PacketError as error:
             self._fail(str(error), _PROTOCOL_ERROR)
@@ -331,9 +337,10 @@ class ClientTransport(SSHClientTransport):
         if number == _CHANNEL_DATA and self._pass_data is not None:
             self._pass_data(packet)
             return
+        if packet[0] > len(packet) - 2:
+            raise PacketError("a packet with more padding than bytes")
         payload = packet[2 : len(packet) - packet[0]]
-        early = self._strict and self.negotiated is None
-        if early and number not in (_DISCONNECT, _KEXINIT, _NEWKEYS, *_KEX_MESSAGES):
+        if self.negotiated is None and number not in _EARLY and (self._strict or number not in _EARLY_NOISE):
             self._fail(f"message {number} came before the encryption", _PROTOCOL_ERROR)
             return
         if number >= 50:
@@ -516,7 +523,8 @@ class ClientTransport(SSHClientTransport):
             if isinstance(reason, Exception)
             else SSHError(destination=self._destination, reason=f"{reason}; the connection was ended")
         )
-        self.disconnect(code, str(reason))
+        # The words of an error name files of ours, which are no business of a server's.
+        self.disconnect(code, reason if isinstance(reason, str) else "")
 
     def disconnect(self, code: int = _BY_APPLICATION, words: str = "") -> None:
         """Says goodbye, and closes the connection once that is sent."""
@@ -562,5 +570,5 @@ def _signed_by(key: bytes, algorithm: bytes, signature: bytes, data: bytes) -> b
         if Reader(key).string() != expected:
             return False
         return bool(Key.fromString(key, type="blob").verify(signature, data))
-    except (BadKeyError, ValueError, TruncatedMessage):
+    except (BadKeyError, ValueError, TruncatedMessage, StructError):
         return False

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.conch.ssh.keys import Key
@@ -296,6 +296,16 @@ class GreetingTests(_FarTestCase):
             far.give(b"a line of sixteen\r\n")
         self.assert_ended(far, "no SSH server")
 
+    def test_words_are_no_life(self) -> None:
+        """Lines before the greeting do not count as a server that lives, however slowly they come."""
+        far = _Far()
+        began = far.client.last_received
+        far.clock.advance(10)
+        far.give(b"patience\r\n")
+        self.assertEqual(far.client.last_received, began)
+        far.give(_GREETING)
+        self.assertEqual(far.client.last_received, far.clock.seconds())
+
 
 class AlgorithmTests(_FarTestCase):
     """What is offered and chosen."""
@@ -347,6 +357,13 @@ class AlgorithmTests(_FarTestCase):
             self.assertIn(f"no {what}", str(far.client.error))
             self.assertIn("only-this, or-that", str(far.client.error))
             self.assertNotIn("kex-strict", str(far.client.error))
+
+    def test_markers_are_no_algorithms(self) -> None:
+        """A server that repeats our markers has not thereby any key exchange in common with us."""
+        far = _Far()
+        far.lists[0] = [b"ext-info-c", b"kex-strict-c-v00@openssh.com"]
+        far.give(_GREETING + far.kexinit())
+        self.assertIsInstance(far.client.error, NoCommonAlgorithm)
 
 
 class KeyExchangeTests(_FarTestCase):
@@ -402,6 +419,15 @@ class KeyExchangeTests(_FarTestCase):
                     far.give(far.reply())
                     self.assertEqual(far.secured, 1)
 
+    def test_messages_that_need_encryption(self) -> None:
+        """What must be encrypted is refused before it is, with any server."""
+        for number in (_SERVICE_ACCEPT, _EXT_INFO, 52, 94):
+            for strict in (True, False):
+                far = _Far(strict=strict)
+                far.give(_GREETING + far.kexinit())
+                far.send(number, bytes(12))
+                self.assert_ended(far, f"message {number} came before the encryption")
+
     def test_strict_is_for_ever(self) -> None:
         """Whether it is strict is settled by the first key exchange: a later one changes nothing."""
         for strict in (True, False):
@@ -414,6 +440,37 @@ class KeyExchangeTests(_FarTestCase):
             far.send(80, b"after")
             self.assertEqual(service.received, [(80, b"after")])
 
+    def test_wrong_signature(self) -> None:
+        """A server without the private key is not believed, however its signature looks."""
+        other = ed25519.Ed25519PrivateKey.generate()
+        curve = Key(ec.generate_private_key(ec.SECP256R1()))
+        for forge in (
+            lambda signature: signature[:-1] + bytes((signature[-1] ^ 1,)),
+            lambda signature: string(b"ssh-ed25519") + string(other.sign(b"something")),
+            lambda signature: string(b"ssh-ed25519") + string(b""),
+            lambda signature: string(b"ssh-ed25519") + b"\0\0",
+            lambda signature: string(b"ssh-rsa") + signature[15:],
+            lambda signature: curve.sign(b"something"),
+            lambda signature: b"\xff\xff",
+            lambda signature: b"",
+        ):
+            far = _Far()
+            far.give(_GREETING + far.kexinit())
+            far.give(far.reply(forge))
+            self.assert_ended(far, "the host's signature is wrong")
+            self.assertEqual(far.secured, 0)
+
+    def test_malformed_signature_of_a_curve(self) -> None:
+        """A signature of ECDSA whose numbers are cut short is wrong too, not an accident."""
+        far = _Far()
+        key = ec.generate_private_key(ec.SECP256R1())
+        far.blob = Key(key).public().blob()
+        far.client._policy.accepted = far.blob  # type: ignore[attr-defined]
+        far.lists[1] = [b"ecdsa-sha2-nistp256"]
+        far.give(_GREETING + far.kexinit())
+        far.give(far.reply(lambda _: string(b"ecdsa-sha2-nistp256") + string(b"\0\0")))
+        self.assert_ended(far, "the host's signature is wrong")
+
     def test_key_of_another_type(self) -> None:
         """The host key must be of the type that was agreed upon."""
         far = _Far()
@@ -421,6 +478,19 @@ class KeyExchangeTests(_FarTestCase):
         far.give(_GREETING + far.kexinit())
         far.give(far.reply())
         self.assert_ended(far, "the host's signature is wrong")
+
+    def test_unknown_host(self) -> None:
+        """A host key that is not accepted ends it; whoever shows it is told nothing about our files."""
+        far = _Far()
+        far.client._policy.accepted = b"another"  # type: ignore[attr-defined]
+        far.give(_GREETING + far.kexinit())
+        far.give(far.reply())
+        self.assertIsInstance(far.client.error, HostKeyChanged)
+        self.assertFalse(far.transport.connected)
+        self.assertEqual(far.secured, 0)
+        goodbye = far.read()[-1]
+        self.assertEqual(goodbye[:5], bytes((_DISCONNECT,)) + uint32(9))
+        self.assertNotIn(b"known_hosts", goodbye)
 
     def test_out_of_order(self) -> None:
         """Messages of the key exchange at the wrong time end the connection."""
@@ -521,6 +591,13 @@ class PacketTests(_FarTestCase):
             far = _Far()
             far.give(_GREETING + head)
             self.assert_ended(far, "bad packet length")
+
+    def test_padding_longer_than_packet(self) -> None:
+        """A packet that would be all padding is none."""
+        for padding in (11, 12, 255):
+            far = _Far()
+            far.give(_GREETING + uint32(12) + bytes((padding,)) + bytes((_IGNORE,)) * 11)
+            self.assert_ended(far, "padding")
 
     def test_message_cut_short(self) -> None:
         """A message without all of its fields ends the connection."""
