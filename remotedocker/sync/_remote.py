@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import DeferredLock
-from twisted.internet.error import ProcessTerminated
+from twisted.internet.error import ConnectionClosed, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
@@ -22,7 +22,7 @@ from remotedocker.sync._operations import Operation, WriteFile
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import CommandStream, Shell, StreamLost
 from remotedocker.sync._shellwords import quote
-from remotedocker.sync._tar import TarReader, TarSink
+from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import Entry
 
@@ -125,7 +125,11 @@ class RemoteHost:
             if self._closed:
                 await self._end()
                 raise StreamLost("remotedocker is stopping")
-            self._facts = await self._ask_facts(shell)
+            try:
+                self._facts = await self._ask_facts(shell)
+            except RemoteDockerError:
+                await self._end()
+                raise
             return shell
         finally:
             self._opening.release()
@@ -274,14 +278,15 @@ class RemoteHost:
         skipped: dict[int, str] = {}
         if small:
             inline: dict[bytes, bytes] = {}
+            read: dict[bytes, Entry] = {}
             for small_file in await self._run(read_small, tree, writes):
                 key = id(small_file.write)
                 if small_file.entry is None:
                     skipped[key] = small_file.reason
                 else:
-                    sent[key] = small_file.entry
+                    sent[key] = read[small_file.write.path] = small_file.entry
                     inline[small_file.write.path] = small_file.content
-            builder.inline = inline
+            builder.inline, builder.read = inline, read
             builder.add([each for each in operations if id(each) not in skipped])
             output = await self.ask(builder.prelude() + builder.script() + b"cd /")
         else:
@@ -337,7 +342,7 @@ class RemoteHost:
             self._log.debug("The remote stopped reading a stream: {output}", output=b"".join(output)[-400:])
         try:
             await stream.ended
-        except ProcessTerminated as ended:
+        except (ConnectionClosed, ProcessTerminated) as ended:
             raise StreamLost(str(ended)) from ended
         text = b"".join(output)
         head, found, status = text.rpartition(b"\nE")
@@ -372,12 +377,15 @@ class RemoteHost:
         receiver = Receiver(TarReader(sink), self._run)
         stream = await self._command(f"exec sh -c {_quoted(command)}", receiver.take)
         receiver.transport = stream.transport
-        stream.ended.addErrback(lambda failure: failure.trap(ProcessTerminated) and None)
+        stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)
         listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
         await pump(listed, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
         stream.finish()
         await stream.ended
-        await receiver.drained()
+        try:
+            await receiver.drained()
+        except TarFormatError as error:
+            raise StreamLost(f"what the remote sent is no archive: {error}") from error
 
 
 def _quoted(command: str) -> str:

@@ -65,6 +65,7 @@ class ScriptBuilder:
     @ivar stage: absolute path of the stage.
     @ivar source: absolute path of the tree on the laptop.
     @ivar inline: the content of each file to be written, if there is to be no tar stream.
+    @ivar read: what each of those files was when it was read.
     @ivar guarded: whether what is overwritten or removed is first compared with what it should be.
     @ivar at_once: it is compared all at once, and nothing is done where anything is different; otherwise each
         time before it is touched.
@@ -78,6 +79,7 @@ class ScriptBuilder:
     stage: bytes
     source: bytes
     inline: Mapping[bytes, bytes] | None = None
+    read: Mapping[bytes, Entry] = field(factory=dict)
     guarded: bool = False
     at_once: bool = False
     unpacks: bool = False
@@ -362,7 +364,7 @@ class ScriptBuilder:
 
     def _print(self, operation: WriteFile | MakeSymlink, inline: Mapping[bytes, bytes]) -> None:
         """Has the shell itself write a small file."""
-        entry, name = operation.entry, self._name(operation.path)
+        entry, name = self.read.get(operation.path, operation.entry), self._name(operation.path)
         commands = self._guard([operation])
         replaces = operation.expected is not None
         if isinstance(operation, MakeSymlink):

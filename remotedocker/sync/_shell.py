@@ -122,6 +122,8 @@ class CommandStream(Protocol):
 
     def finish(self) -> None:
         """No more input for the command."""
+        if self.reason is not None:
+            return
         assert self.transport is not None
         self.transport.unregisterProducer()  # type: ignore[attr-defined]
         self.transport.loseWriteConnection()  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from remotedocker.sync._tree import Entry, entry_of
 
-__all__ = ["END", "Member", "TarReader", "TarSink", "header", "write_members"]
+__all__ = ["END", "Member", "TarFormatError", "TarReader", "TarSink", "header", "write_members"]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

@@ -165,6 +165,12 @@ class CommandStreamTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(self.stream.ended))
         self.failureResultOf(Deferred.fromCoroutine(self.stream.gate.ready()), StreamLost)
 
+    def test_finished_too_late(self) -> None:
+        """A command that has ended already needs not be told that there is no more."""
+        self.stream.connectionLost(Failure(ConnectionDone()))
+        self.stream.finish()
+        self.assertFalse(self.transport.finished)
+
     def test_ended_badly(self) -> None:
         """A status other than 0 is a failure, and wakes up who waits to write."""
         self.stream.gate.pauseProducing()
