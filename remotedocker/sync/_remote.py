@@ -22,7 +22,7 @@ from remotedocker.sync._operations import Operation, WriteFile
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import CommandStream, Shell, StreamLost
 from remotedocker.sync._shellwords import quote
-from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
+from remotedocker.sync._tar import UNSTABLE, TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import Entry
 
@@ -284,7 +284,9 @@ class RemoteHost:
                 if small_file.entry is None:
                     skipped[key] = small_file.reason
                 else:
-                    sent[key] = read[small_file.write.path] = small_file.entry
+                    sent[key] = small_file.entry
+                    if small_file.entry.mtime != UNSTABLE:
+                        read[small_file.write.path] = small_file.entry
                     inline[small_file.write.path] = small_file.content
             builder.inline, builder.read = inline, read
             builder.add([each for each in operations if id(each) not in skipped])

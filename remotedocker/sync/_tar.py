@@ -18,10 +18,13 @@ from attrs import define, field, frozen
 
 from remotedocker.sync._tree import Entry, entry_of
 
-__all__ = ["END", "Member", "TarFormatError", "TarReader", "TarSink", "header", "write_members"]
+__all__ = ["END", "UNSTABLE", "Member", "TarFormatError", "TarReader", "TarSink", "header", "write_members"]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
+UNSTABLE = -1
+"""The time that is told of a file that lost its end while it was read."""
+
 _CHUNK = 256 * 1024
 _REGULAR, _LINK, _SYMLINK, _DIRECTORY, _PAX, _GLOBAL = b"0", b"1", b"2", b"5", b"x", b"g"
 _GNU_NAME, _GNU_LINK = b"L", b"K"
@@ -179,7 +182,7 @@ def _member(member: Member, sent: Callable[[Member, Entry | None, str], None]) -
                 piece = b""
             if not piece:
                 piece = bytes(min(left, _CHUNK))
-                entry = entry._replace(mtime=-1)
+                entry = entry._replace(mtime=UNSTABLE)
             left -= len(piece)
             yield piece
         yield bytes(-entry.size % BLOCK)

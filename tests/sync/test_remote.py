@@ -362,7 +362,7 @@ class ErrorTests(SynchronousTestCase):
         for said, kind in table:
             error = host.error("write", b"/a\xff", said)
             self.assertIs(type(error), kind)
-            for part in ("dev@here", "/a\\xff", "" if kind is RemoteDiskFull else said):
+            for part in ("dev@here", "/a\\xff", said if kind is RemoteFileError else "write"):
                 self.assertIn(part, error.message)
 
 

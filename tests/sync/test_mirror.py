@@ -1,0 +1,272 @@
+"""One mirror: passes, who waits for them, and what they leave for later."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from remotedocker.errors import RemoteDockerError, SyncFailed, TreeTooLarge
+from remotedocker.sync._configuration import SyncConfiguration, SyncMode
+from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._laptop import Trash
+from remotedocker.sync._mirror import Means, Mirror
+from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
+from remotedocker.sync._passes import _stages
+from remotedocker.sync._remote import RemoteHost
+from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tree import Entry
+from tests.support.waiting import wait_until
+from tests.sync.local_remote import LocalRemote
+
+
+class MirrorTestCase(TestCase):
+    """A directory of the laptop and its mirror."""
+
+    timeout = 60
+
+    async def setUp(self) -> None:
+        """Makes both."""
+        top = Path(self.mktemp()).absolute()
+        self.laptop, self.home, self.state = top / "laptop", top / "home", top / "state"
+        for each in (self.laptop, self.home, self.state):
+            each.mkdir(parents=True)
+        self.remote = LocalRemote(reactor, self.home)
+        self.reports = 0
+        self.mirror = await self.make()
+        self.there = self.home / "mirrors" / "a1" / "copy"
+
+    async def make(self, **options: Any) -> Mirror:
+        """@return: a mirror that is used by one running container, and stopped with the test."""
+        configuration = SyncConfiguration(agent_id="a1", sync_root="mirrors", **options)
+        run = in_thread_of(reactor)
+        self.host = host = RemoteHost(self.remote, "mirrors", "a1", run)
+        means = Means(reactor, host, run, configuration, Trash(self.state / "trash"))
+        root = bytes(self.laptop)
+        mirror = Mirror(means, root, b"/copy", False, SnapshotFile(self.state, root), self.report)
+        mirror.writable.add(b"")
+        self.addCleanup(lambda: Deferred.fromCoroutine(host.close()))
+        self.addCleanup(lambda: Deferred.fromCoroutine(mirror.stop()))
+        await host.make_places([(b"/copy", False)])
+        return mirror
+
+    def report(self) -> None:
+        """Counts."""
+        self.reports += 1
+
+    async def fails(self, waiting: Deferred[None], kind: type[RemoteDockerError] = SyncFailed) -> str:
+        """@return: with what it fails."""
+        try:
+            await waiting
+        except kind as error:
+            return error.message
+        raise AssertionError("it did not fail")
+
+
+class WishTests(MirrorTestCase):
+    """L{Mirror.wish}."""
+
+    async def test_complete(self) -> None:
+        """After a wish, what was there before it is on the remote, with a watcher and without."""
+        for watch in (False, True):
+            if watch:
+                self.mirror.watch()
+            (self.laptop / f"f{watch}").write_text("x")
+            await self.mirror.wish(remote=False)
+            self.assertTrue((self.there / f"f{watch}").exists())
+
+    async def test_both_ways(self) -> None:
+        """A wish that looks at the remote brings back what was written there."""
+        (self.laptop / "a").write_text("x")
+        await self.mirror.wish(remote=False)
+        (self.there / "b").write_text("theirs")
+        await self.mirror.wish(remote=True)
+        self.assertEqual((self.laptop / "b").read_text(), "theirs")
+
+    async def test_wish_during_a_pass(self) -> None:
+        """A wish that comes while a pass runs is for the next one, which sees what came before it."""
+        first = self.mirror.wish(remote=False)
+        (self.laptop / "late").write_text("x")
+        second = self.mirror.wish(remote=False)
+        await first
+        await second
+        self.assertTrue((self.there / "late").exists())
+
+    async def test_login_lost(self) -> None:
+        """Without a login a wish fails; what changed is not forgotten until the next."""
+        self.mirror.watch()
+        await self.mirror.wish(remote=False)
+        (self.laptop / "f").write_text("x")
+        self.remote.lose()
+        await self.fails(self.mirror.wish(remote=False), RemoteDockerError)
+        self.remote.restore()
+        await self.mirror.wish(remote=False)
+        self.assertTrue((self.there / "f").exists())
+
+    async def test_unexpected(self) -> None:
+        """After an error that nobody foresaw, all who wait are told, and what changed is not forgotten."""
+        self.mirror.watch()
+        await self.mirror.wish(remote=False)
+        (self.laptop / "f").write_text("x")
+        push = self.host.push
+        later: list[Deferred[None]] = []
+
+        def broken(*_: Any, **__: Any) -> Any:
+            later.append(self.mirror.wish(remote=False))
+            raise ValueError("nobody foresaw this")
+
+        self.patch(self.host, "push", broken)
+        await self.fails(self.mirror.wish(remote=False))
+        await self.fails(later[0])
+        logged: list[Any] = []
+        await wait_until(reactor, lambda: logged.extend(self.flushLoggedErrors(ValueError)) or logged)
+        self.assertEqual(len(logged), 1)
+        self.patch(self.host, "push", push)
+        await self.mirror.wish(remote=False)
+        self.assertTrue((self.there / "f").exists())
+
+    async def test_stopped(self) -> None:
+        """Who waits when it stops is told, and so is who comes later."""
+        waiting = [self.mirror.wish(remote=True), self.mirror.wish(remote=False)]
+        stopping = Deferred.fromCoroutine(self.mirror.stop())
+        for each in (*waiting, self.mirror.wish(remote=False)):
+            self.assertIn("stopping", await self.fails(each))
+        await stopping
+
+    async def test_too_large(self) -> None:
+        """A tree over its limit is refused, with both figures and the option."""
+        mirror = await self.make(max_tree_size=2048)
+        (self.laptop / "f").write_bytes(bytes(5000))
+        message = await self.fails(mirror.wish(remote=False), TreeTooLarge)
+        for part in ("4.9 KiB", "2.0 KiB", "--max-tree-size"):
+            self.assertIn(part, message)
+
+
+class SafetyTests(MirrorTestCase):
+    """Nothing is lost."""
+
+    async def test_conflict(self) -> None:
+        """A conflict is reported once, both versions stay, and it ends when one side gives in."""
+        (self.laptop / "f").write_text("both")
+        await self.mirror.wish(remote=True)
+        (self.laptop / "f").write_text("mine")
+        (self.there / "f").write_text("theirs!")
+        await self.mirror.wish(remote=True)
+        await self.mirror.wish(remote=True)
+        self.assertEqual(self.mirror.conflicts, [bytes(self.laptop / "f")])
+        self.assertEqual(
+            ((self.laptop / "f").read_text(), (self.there / "f").read_text()), ("mine", "theirs!")
+        )
+        self.assertEqual(self.reports, 1)
+        (self.there / "f").unlink()
+        await self.mirror.wish(remote=True)
+        self.assertEqual(((self.there / "f").read_text(), self.mirror.conflicts), ("mine", []))
+        self.assertEqual(self.reports, 2)
+
+    async def test_shrinks_while_it_is_sent(self) -> None:
+        """A file that loses its end while it is sent is sent again, and is no conflict with itself."""
+        read = os.read
+        uncut: list[Path] = []
+
+        def shrinking(descriptor: int, length: int) -> bytes:
+            if uncut and os.fstat(descriptor).st_ino == uncut[0].stat().st_ino:
+                os.truncate(uncut.pop(), 10)
+            return read(descriptor, length)
+
+        self.patch(os, "read", shrinking)
+        for size in (1000, 300_000):
+            path = self.laptop / f"f{size}"
+            path.write_bytes(b"x" * size)
+            uncut.append(path)
+            await self.mirror.wish(remote=False)
+            self.assertEqual(uncut, [])
+            await self.mirror.wish(remote=False)
+            await self.mirror.wish(remote=True)
+            self.assertEqual(self.mirror.conflicts, [])
+            self.assertEqual((self.there / path.name).read_bytes(), b"x" * 10)
+            self.assertEqual(path.read_bytes(), b"x" * 10)
+
+    async def test_before_the_epoch(self) -> None:
+        """A file from before 1970 is pushed once."""
+        (self.laptop / "f").write_text("old")
+        os.utime(self.laptop / "f", (0, -1_000_000))
+        await self.mirror.wish(remote=False)
+        received = self.remote.received
+        await self.mirror.wish(remote=False)
+        self.assertEqual(self.remote.received, received)
+        self.assertEqual((self.there / "f").stat().st_mtime, -1_000_000)
+
+    async def test_emptied(self) -> None:
+        """A side that is emptied stops the mirror; nothing is deleted on the other, until it is back."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        for side, other in ((self.laptop, self.there), (self.there, self.laptop)):
+            side.rename(f"{side}.away")
+            side.mkdir()
+            message = await self.fails(self.mirror.wish(remote=True))
+            self.assertIn("nothing was changed or deleted", message)
+            self.assertEqual(sorted(os.listdir(other)), ["a", "b", "c"])
+            side.rmdir()
+            Path(f"{side}.away").rename(side)
+            await self.mirror.wish(remote=True)
+
+    async def test_restart(self) -> None:
+        """What was agreed on is known after a restart: a deletion meanwhile is one."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        await self.mirror.stop()
+        (self.laptop / "a").unlink()
+        (self.there / "b").unlink()
+        self.mirror = await self.make()
+        await self.mirror.wish(remote=True)
+        self.assertEqual((os.listdir(self.laptop), os.listdir(self.there)), (["c"], ["c"]))
+
+
+class UseTests(MirrorTestCase):
+    """Who uses a mirror, and what for."""
+
+    async def test_watched_while_used(self) -> None:
+        """While a container runs, changes travel by themselves, both ways; when it is gone, no longer."""
+        self.mirror.use("c1", True)
+        (self.laptop / "here").write_text("x")
+        await wait_until(reactor, (self.there / "here").exists)
+        (self.there / "back").write_text("x")
+        await wait_until(reactor, (self.laptop / "back").exists)
+        self.mirror.leave("c1")
+        self.assertEqual(self.mirror.users, {})
+
+    async def test_one_way(self) -> None:
+        """With C{--sync push} nothing comes back."""
+        mirror = await self.make(mode=SyncMode.PUSH)
+        self.assertFalse(mirror.two_way)
+        (self.laptop / "a").write_text("x")
+        await mirror.wish(remote=False)
+        (self.there / "theirs").write_text("x")
+        await mirror.wish(remote=True)
+        self.assertEqual(os.listdir(self.laptop), ["a"])
+
+
+class StageTests(TestCase):
+    """In which order the laptop is changed."""
+
+    def test_order(self) -> None:
+        """What makes room comes before the files; other removals and modes come last."""
+        file, directory = Entry(0o100644, 1), Entry(0o040500)
+        operations: list[Operation] = [
+            Delete(b"d", file),
+            MakeDirectory(b"d", directory),
+            WriteFile(b"d/f", file, False),
+            Delete(b"gone", file),
+            SetMode(b"x", file),
+        ]
+        early, files, late = _stages(operations)
+        self.assertEqual(early, operations[:2])
+        self.assertEqual(files, operations[2:3])
+        opened = Entry(0o040700)
+        self.assertEqual(late, [SetMode(b"d", directory, opened), *operations[3:]])
