@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
-from remotedocker.sync._operations import Delete, Operation, Rename, WriteFile
+from remotedocker.sync._operations import Delete, HardLink, MakeSymlink, Operation, Rename, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan
 from remotedocker.sync._tree import Agreed, Entry
 
@@ -21,16 +21,18 @@ class Agreement:
     """
     @ivar base: by path.
     @ivar pending: how the remote is known to differ, as far as that was not dealt with.
-    @ivar ours: paths that we were writing on the remote, and whose state is not known.
+    @ivar ours: paths that we were writing on the remote, and whose state is not known: to what they have if
+        it is our work, or None, if anything there may be half of it.
     @ivar conflicts: paths at which both sides changed.
     @ivar changed: whether something is new since it was saved.
     """
 
     base: dict[bytes, Agreed] = Factory(dict)
     pending: dict[bytes, Entry | None] = Factory(dict)
-    ours: set[bytes] = Factory(set)
+    ours: dict[bytes, Entry | None] = Factory(dict)
     conflicts: dict[bytes, Conflict] = Factory(dict)
     changed: bool = False
+    _changes: dict[bytes, Agreed | None] = field(init=False, factory=dict)
 
     def settle(self, plan: Plan) -> None:
         """Takes over what a plan found to be the same on both sides."""
@@ -65,37 +67,53 @@ class Agreement:
         else:
             self.agree(operation.path, Agreed(local, remote))
 
-    def writing(self, operations: Iterable[Operation]) -> set[bytes]:
-        """@return: the paths whose state on the remote would not be known if a push broke off."""
-        return {
-            each.path
-            for each in operations
-            if isinstance(each, WriteFile) and (each.in_place or each.expected is None)
-        }
+    def writing(self, operations: Iterable[Operation]) -> dict[bytes, Entry | None]:
+        """@return: what will be our work on the remote, as L{ours}, if a push breaks off."""
+        writing: dict[bytes, Entry | None] = {}
+        for operation in operations:
+            path = operation.path
+            if isinstance(operation, WriteFile) and (operation.in_place or operation.expected is None):
+                writing[path] = None
+            elif isinstance(operation, (WriteFile, MakeSymlink, HardLink)):
+                writing[path] = operation.entry
+            elif isinstance(operation, Rename):
+                for each in self._inside(operation):
+                    writing[path + each[len(operation.old) :]] = self.base[each].remote
+        return writing
+
+    def take_changes(self) -> dict[bytes, Agreed | None]:
+        """@return: what was agreed on since the last call, for the journal."""
+        changes, self._changes = self._changes, {}
+        return changes
 
     def agree(self, path: bytes, agreed: Agreed) -> None:
         """Both sides have what C{agreed} says at C{path}."""
-        self.base[path] = agreed
+        self.base[path] = self._changes[path] = agreed
         self.pending.pop(path, None)
-        self.ours.discard(path)
+        self.ours.pop(path, None)
         self.conflicts.pop(path, None)
         self.changed = True
 
     def _forget(self, path: bytes) -> None:
-        self.base.pop(path, None)
+        if self.base.pop(path, None) is not None or path in self._changes:
+            self._changes[path] = None
         self.pending.pop(path, None)
-        self.ours.discard(path)
+        self.ours.pop(path, None)
         self.changed = True
 
     def _rename(self, operation: Rename) -> None:
         old, new = operation.old, operation.path
-        moved = [old]
+        for path in self._inside(operation):
+            agreed = self.base[path]
+            self._forget(path)
+            moved = new + path[len(old) :]
+            self.agree(moved, Agreed(operation.entry, agreed.remote) if path == old else agreed)
+
+    def _inside(self, operation: Rename) -> list[bytes]:
+        """@return: what is renamed along, as far as it is agreed on."""
+        old = operation.old
+        inside = [old] if old in self.base else []
         if operation.entry.is_directory:
             prefix = old + b"/"
-            moved += [path for path in self.base if path.startswith(prefix)]
-        for path in moved:
-            agreed = self.base.pop(path)
-            self.pending.pop(path, None)
-            self.base[new + path[len(old) :]] = agreed
-        self.base[new] = Agreed(operation.entry, self.base[new].remote)
-        self.changed = True
+            inside += [path for path in self.base if path.startswith(prefix)]
+        return inside

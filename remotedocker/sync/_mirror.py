@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, SSHError, TreeTooLarge
@@ -37,7 +37,12 @@ _FIRST = 0.01
 _REST = 0.05
 """Seconds between passes while changes keep coming."""
 
-_SAVE = 0.5
+_SAVE = 30.0
+"""Seconds from a change to the next snapshot; until then it is in the journal."""
+
+_JOURNAL = 8 * 1024 * 1024
+"""Bytes of a journal after which a snapshot is made at once."""
+
 _POLL = 1.0
 
 
@@ -205,6 +210,8 @@ class Mirror:
         @param remote: what changed on the remote is looked for too.
         @return: fires after a pass that begins after this call; fails as it does.
         """
+        if self._stopped:
+            return fail(self.passes.failed("remotedocker is stopping"))
         wish = _Wish(remote, Deferred())
         self._wishes.append(wish)
         self._start()
@@ -233,6 +240,7 @@ class Mirror:
                 again = bool(self._wishes)
         finally:
             self._worker = None
+            wishes, self._wishes = [*wishes, *self._wishes], []
             for wish in wishes:
                 wish.done.errback(self.passes.failed("remotedocker is stopping"))
             if (self._dirty or self._whole and self._watcher is not None) and not self._failing:
@@ -258,6 +266,10 @@ class Mirror:
                 self._log.warn("{root}: {reason}", root=self._text(), reason=error.message)
             self._failing = True
             return error
+        except BaseException:
+            # What was to be looked at still is.
+            self._failing = True
+            raise
         else:
             self._failing = False
             return None
@@ -281,7 +293,7 @@ class Mirror:
             self._loaded = True
             if saved is not None:
                 self.passes.agreement.base = saved.base
-                self.passes.agreement.ours |= saved.ours
+                self.passes.agreement.ours.update(saved.ours)
 
     def _hidden(self, path: bytes, is_directory: bool) -> bool:
         if any(under(path, other) for other in self.excluded):
@@ -359,13 +371,15 @@ class Mirror:
 
     def _save_soon(self) -> None:
         if self.passes.agreement.changed and self._saving is None and not self._stopped:
-            self._saving = self._means.reactor.callLater(_SAVE, self._save)
+            seconds = _SAVE if self._snapshot.size < _JOURNAL else 0.0
+            self._saving = self._means.reactor.callLater(seconds, self._save)
 
     def _save(self) -> Deferred[None]:
         self._saving = None
         agreement = self.passes.agreement
         agreement.changed = False
-        saving = self._means.run(self._snapshot.save, dict(agreement.base), set(agreement.ours))
+        base, ours = dict(agreement.base), dict(agreement.ours)
+        saving = self._means.run(self._snapshot.save, self._snapshot.checkpoint(), base, ours)
 
         def failed(failure: Any) -> None:
             agreement.changed = True
@@ -413,6 +427,7 @@ class Mirror:
             wish.done.errback(self.passes.failed("remotedocker is stopping"))
         if self.passes.agreement.changed:
             await self._save()
+        self._snapshot.close()
 
 
 def _bytes(size: int) -> str:

@@ -20,6 +20,7 @@ from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetM
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import Pushed, RemoteHost, Tree
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tar import UNSTABLE
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Scan, ancestors
 
 __all__ = ["Look", "Passes"]
@@ -107,7 +108,14 @@ class Passes:
         agreement.settle(plan)
         if plan.conflicts:
             await self._examine(plan)
+        self._note()
         return plan
+
+    def _note(self) -> None:
+        """Puts what was agreed on into the journal."""
+        changes = self.agreement.take_changes()
+        if changes:
+            self.snapshot.agreed(changes)
 
     async def _examine(self, plan: Plan) -> None:
         """Finds conflicts in which both sides have the same content after all, and takes them for agreements."""
@@ -199,8 +207,8 @@ class Passes:
         agreement = self.agreement
         writing = agreement.writing(operations)
         if writing:
-            agreement.ours |= writing
-            self.snapshot.writing(agreement.ours)
+            agreement.ours.update(writing)
+            self.snapshot.writing(writing)
         facts = await self.host.facts()
         try:
             guarded = self.comes_back(b"")
@@ -209,17 +217,22 @@ class Passes:
             self.known = False
             raise
         self._record(pushed, facts.coarse)
+        self._note()
         return pushed.failed
 
     def _record(self, pushed: Pushed, coarse: bool) -> None:
         agreement = self.agreement
         unstable = set()
         for operation, sent in pushed.done:
-            agreement.pushed(operation, sent, coarse)
-            if sent is not None and sent.mtime < 0:
+            if sent is not None and sent.mtime == UNSTABLE:
+                # It lost its end while it was read: what the remote has now is nobody's work.
+                agreement.ours[operation.path] = None
                 unstable.add(operation.path)
+                self.known = False
+            else:
+                agreement.pushed(operation, sent, coarse)
         for operation, reason in pushed.skipped:
-            agreement.ours.discard(operation.path)
+            agreement.ours.pop(operation.path, None)
             unstable.add(operation.path)
             self._tell(operation.path, reason)
         if pushed.failed:
@@ -228,7 +241,7 @@ class Passes:
             for operation, said in pushed.failed:
                 unstable.add(operation.path)
                 if said == "it is not what it was":
-                    agreement.ours.discard(operation.path)
+                    agreement.ours.pop(operation.path, None)
         if unstable:
             self.look.again(unstable)
 
@@ -259,6 +272,7 @@ class Passes:
     def _pulled(self, pulled: Pulled) -> bool:
         for operation, local, remote in pulled.done:
             self.agreement.pulled(operation, local, remote)
+        self._note()
         if pulled.failed:
             self.look.again({operation.path for operation, _ in pulled.failed})
             for operation, reason in pulled.failed:

@@ -9,8 +9,9 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from types import MappingProxyType
 
 from attrs import Factory, define, frozen
 
@@ -101,7 +102,7 @@ def reconcile(
     remote: Delta,
     *,
     comes_back: Callable[[bytes], bool] = lambda path: True,
-    ours: Collection[bytes] = (),
+    ours: Mapping[bytes, Entry | None] = MappingProxyType({}),
     pinned: Collection[bytes] = (),
     coarse: bool = False,
 ) -> Plan:
@@ -112,7 +113,7 @@ def reconcile(
     @param comes_back: whether changes at a path may be brought to the laptop; elsewhere the laptop's count
         alone.
     @param ours: paths that we were writing on the remote when we were interrupted: what is there now is
-        nobody's work.
+        nobody's work if it is what stands here, or whatever it is if None stands here.
     @param pinned: files that are mounted by themselves, so that their inodes must stay.
     @param coarse: the remote keeps no times finer than a second.
     """
@@ -127,7 +128,7 @@ class _Reconciler:
         local: Delta,
         remote: Delta,
         comes_back: Callable[[bytes], bool],
-        ours: Collection[bytes],
+        ours: Mapping[bytes, Entry | None],
         pinned: Collection[bytes],
         coarse: bool,
     ) -> None:
@@ -182,7 +183,9 @@ class _Reconciler:
         if same(local, remote, coarse=self.coarse):
             return _Verdict.AGREE
         if path in self.ours:
-            return _Verdict.PUSH if local is not None else _Verdict.LEAVE
+            mine = self.ours[path]
+            if mine is None or (remote is not None and same_content(remote, mine, coarse=self.coarse)):
+                return _Verdict.PUSH
         if not self.comes_back(path):
             if here or (there and remote is None and local is not None):
                 return _Verdict.PUSH

@@ -2,17 +2,23 @@
 """
 The last agreement of each tree, kept in the state directory.
 
-A file is replaced as a whole, so that a crash leaves the old or the new one; one that is damaged counts as
-absent, and the agreement is then rebuilt by comparing both sides, which deletes nothing.
+A snapshot is the whole agreement at some moment; it is replaced as a whole, so that a crash leaves the old or
+the new one. What was agreed since, and what was about to be written on the remote, is in a journal of its
+generation, to which each pass adds: killed at any moment, an agent leaves what the next one needs to tell
+its own work from that of others. A snapshot that is damaged counts as absent, and the agreement is then
+rebuilt by comparing both sides, which deletes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import marshal
-import os
-from collections.abc import Iterable
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from attrs import Factory, define
 
@@ -21,95 +27,193 @@ from remotedocker.sync._tree import Agreed, Entry
 
 __all__ = ["Snapshot", "SnapshotFile"]
 
-_MAGIC = b"remotedocker snapshot 1\n"
+_MAGIC = b"remotedocker snapshot 2\n"
 _DIGEST = hashlib.sha256().digest_size
+_HEAD = struct.Struct(">II")
+_AGREED, _WRITING = "agreed", "writing"
 
 
 @define
 class Snapshot:
     """
     @ivar base: the last agreement.
-    @ivar ours: paths that we may have been writing on the remote when the snapshot was made.
+    @ivar ours: paths that we may have been writing on the remote; see L{remotedocker.sync._agreement}.
     """
 
     base: dict[bytes, Agreed] = Factory(dict)
-    ours: set[bytes] = Factory(set)
+    ours: dict[bytes, Entry | None] = Factory(dict)
+
+
+def _plain(agreed: Agreed | None) -> tuple[Any, Any] | None:
+    if agreed is None:
+        return None
+    local, remote = agreed
+    return tuple(local), None if remote is local else tuple(remote)
+
+
+def _rich(plain: Any) -> Agreed | None:
+    if plain is None:
+        return None
+    local, remote = plain
+    here = Entry(*local)
+    return Agreed(here, here if remote is None else Entry(*remote))
+
+
+def _plain_ours(ours: Mapping[bytes, Entry | None]) -> list[tuple[bytes, Any]]:
+    return [(path, None if entry is None else tuple(entry)) for path, entry in ours.items()]
+
+
+def _rich_ours(plain: Any) -> dict[bytes, Entry | None]:
+    return {path: None if entry is None else Entry(*entry) for path, entry in plain}
 
 
 class SnapshotFile:
     """
     @param directory: of all snapshots.
-    @param root: the tree's root on the laptop, which names the file.
+    @param root: the tree's root on the laptop, which names the files.
+    @ivar size: bytes in the journal.
     """
 
     def __init__(self, directory: Path, root: bytes) -> None:
         name = hashlib.sha256(root).hexdigest()[:24]
         self._root = root
+        self._directory = directory
+        self._name = name
+        self._generation = 0
+        self._open: IO[bytes] | None = None
         self.path = directory / f"{name}.tree"
-        self._journal = directory / f"{name}.writing"
+        self.size = 0
+
+    def _journal(self, generation: int) -> Path:
+        return self._directory / f"{self._name}.{generation}.journal"
 
     def load(self) -> Snapshot | None:
-        """@return: what was saved last; None if nothing was, or it is damaged."""
+        """@return: what was agreed last; None if nothing was, or it is damaged."""
+        self.close()
         try:
             content = self.path.read_bytes()
+        except FileNotFoundError:
+            content = None
         except OSError:
             content = b""
-        snapshot = self._parse(content)
-        if snapshot is not None:
-            snapshot.ours |= self._read_journal()
-        return snapshot
+        found = (Snapshot(), 0) if content is None else self._parse(content)
+        if found is None:
+            self._clear()
+            return None
+        snapshot, self._generation = found
+        while self._replay(self._generation, snapshot) and self._journal(self._generation + 1).exists():
+            self._generation += 1
+        # What this process adds goes to a journal of its own: the last one may have lost its end.
+        self._generation += 1
+        return snapshot if content is not None or snapshot.base or snapshot.ours else None
 
-    def _parse(self, content: bytes) -> Snapshot | None:
+    def _parse(self, content: bytes) -> tuple[Snapshot, int] | None:
         body = content[len(_MAGIC) + _DIGEST :]
         digest = content[len(_MAGIC) : len(_MAGIC) + _DIGEST]
         if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
             return None
-        base: dict[bytes, Agreed] = {}
         try:
-            root, entries, ours = marshal.loads(body)
-            for path, local, remote in entries:
-                here = Entry(*local)
-                base[path] = Agreed(here, here if remote is None else Entry(*remote))
-            snapshot = Snapshot(base, set(ours))
-        except (ValueError, EOFError, TypeError):
-            # Written by another release, or by another Python.
+            root, generation, entries, ours = marshal.loads(body)
+            snapshot = Snapshot(
+                {path: _rich(plain) or _nothing() for path, *plain in entries}, _rich_ours(ours)
+            )
+        except (EOFError, TypeError, ValueError):
             return None
-        return snapshot if root == self._root else None
+        if root != self._root or not isinstance(generation, int):
+            return None
+        return snapshot, generation
 
-    def save(self, base: dict[bytes, Agreed], ours: Iterable[bytes]) -> None:
+    def _replay(self, generation: int, snapshot: Snapshot) -> bool:
+        """@return: whether the journal was there and whole to its end."""
+        try:
+            content = self._journal(generation).read_bytes()
+        except OSError:
+            return True
+        position = 0
+        for kind, payload, behind in _records(content):
+            position = behind
+            if kind == _WRITING:
+                snapshot.ours.update(_rich_ours(payload))
+                continue
+            for path, plain in payload:
+                agreed = _rich(plain)
+                snapshot.ours.pop(path, None)
+                if agreed is None:
+                    snapshot.base.pop(path, None)
+                else:
+                    snapshot.base[path] = agreed
+        return position == len(content)
+
+    def _clear(self) -> None:
+        """Removes journals that continue what cannot be read."""
+        for journal in self._directory.glob(f"{self._name}.*.journal"):
+            journal.unlink(missing_ok=True)
+        self._generation = 1
+
+    def checkpoint(self) -> int:
         """
-        Replaces what was saved.
+        What is added from now on goes to the journal of a new generation.
+
+        @return: its number, for L{save}.
+        """
+        self.close()
+        self._generation += 1
+        self.size = 0
+        return self._generation
+
+    def save(self, generation: int, base: Mapping[bytes, Agreed], ours: Mapping[bytes, Entry | None]) -> None:
+        """
+        Replaces what was saved by the state at the checkpoint C{generation}. Runs in a thread.
 
         @raise OSError: nothing was changed.
         """
-        entries = [
-            (path, tuple(local), None if remote is local else tuple(remote))
-            for path, (local, remote) in base.items()
-        ]
-        remaining = sorted(ours)
-        body = marshal.dumps((self._root, entries, remaining))
+        entries = [(path, *(_plain(agreed) or ())) for path, agreed in base.items()]
+        body = marshal.dumps((self._root, generation, entries, _plain_ours(ours)))
         write_atomically(self.path, b"".join((_MAGIC, hashlib.sha256(body).digest(), body)))
-        self._write_journal(remaining)
+        for journal in self._directory.glob(f"{self._name}.*.journal"):
+            number = journal.name.split(".")[1]
+            if number.isdigit() and int(number) < generation:
+                journal.unlink(missing_ok=True)
 
-    def writing(self, paths: Iterable[bytes]) -> None:
-        """Notes, before it is done, that C{paths} are about to be written on the remote."""
-        self._write_journal(sorted(paths))
+    def writing(self, ours: Mapping[bytes, Entry | None]) -> None:
+        """Notes, before it is done, what is about to be written on the remote."""
+        self._add(_WRITING, _plain_ours(ours))
 
-    def _write_journal(self, paths: list[bytes]) -> None:
-        try:
-            if not paths:
-                self._journal.unlink(missing_ok=True)
-                return
-            temporary = self._journal.with_suffix(".new")
-            with open(temporary, "wb") as file:
-                file.write(b"".join(path + b"\0" for path in paths) + b"\0")
-            os.replace(temporary, self._journal)
-        except OSError:
+    def agreed(self, changes: Mapping[bytes, Agreed | None]) -> None:
+        """Notes what was agreed on."""
+        self._add(_AGREED, [(path, _plain(agreed)) for path, agreed in changes.items()])
+
+    def _add(self, kind: str, payload: list[Any]) -> None:
+        body = marshal.dumps((kind, payload))
+        # Without its journal a tree is only compared more than needed after a crash.
+        with suppress(OSError):
+            if self._open is None:
+                self._open = self._journal(self._generation).open("ab", buffering=0)
+            self._open.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+            self.size += len(body)
+
+    def close(self) -> None:
+        """Closes the journal."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+def _nothing() -> Agreed:
+    raise ValueError("an agreement about nothing")
+
+
+def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
+    """Yields the records of a journal that are whole, each with the position behind it."""
+    position = 0
+    while position + _HEAD.size <= len(content):
+        length, checksum = _HEAD.unpack_from(content, position)
+        body = content[position + _HEAD.size : position + _HEAD.size + length]
+        if len(body) != length or zlib.crc32(body) != checksum:
             return
-
-    def _read_journal(self) -> set[bytes]:
         try:
-            content = self._journal.read_bytes()
-        except OSError:
-            return set()
-        return set(content.split(b"\0")[:-2]) if content.endswith(b"\0\0") or content == b"\0\0" else set()
+            kind, payload = marshal.loads(body)
+        except (EOFError, TypeError, ValueError):
+            return
+        position += _HEAD.size + length
+        yield kind, payload, position

@@ -34,7 +34,7 @@ class AgreementTests(SynchronousTestCase):
     def full(self) -> Agreement:
         """@return: an agreement about C{f}, with everything else there is to say of it too."""
         conflict = Conflict(b"f", FILE, SENT)
-        return Agreement({b"f": BOTH}, {b"f": SENT}, {b"f"}, {b"f": conflict})
+        return Agreement({b"f": BOTH}, {b"f": SENT}, {b"f": None}, {b"f": conflict})
 
     def test_pushed(self) -> None:
         """What was done on the remote is agreed on: as it was read, not as it was planned."""
@@ -50,14 +50,14 @@ class AgreementTests(SynchronousTestCase):
             agreement = self.full()
             agreement.pushed(operation, sent, False)
             self.assertEqual(agreement.base, {b"f": Agreed(expected, expected)}, operation)
-            self.assertEqual((agreement.pending, agreement.ours), ({}, set()))
+            self.assertEqual((agreement.pending, agreement.ours), ({}, {}))
             self.assertTrue(agreement.changed)
 
     def test_pushed_deletion(self) -> None:
         """What was removed is forgotten."""
         agreement = self.full()
         agreement.pushed(Delete(b"f", THEIRS), None, False)
-        self.assertEqual((agreement.base, agreement.pending, agreement.ours), ({}, {}, set()))
+        self.assertEqual((agreement.base, agreement.pending, agreement.ours), ({}, {}, {}))
         agreement.pushed(Delete(b"never there", THEIRS), None, False)
 
     def test_coarse(self) -> None:
@@ -107,7 +107,7 @@ class AgreementTests(SynchronousTestCase):
         conflict = Conflict(b"h", FILE, SENT)
         agreement.settle(Plan(agreed={b"f": Agreed(SENT, SENT), b"g": None}, conflicts={b"h": conflict}))
         self.assertEqual(agreement.base, {b"f": Agreed(SENT, SENT)})
-        self.assertEqual((agreement.pending, agreement.ours), ({}, set()))
+        self.assertEqual((agreement.pending, agreement.ours), ({}, {}))
         self.assertEqual(agreement.conflicts, {b"h": conflict})
 
     def test_settle_nothing(self) -> None:
@@ -134,4 +134,4 @@ class AgreementTests(SynchronousTestCase):
             MakeDirectory(b"d", DIRECTORY),
             Delete(b"gone", FILE),
         ]
-        self.assertEqual(Agreement().writing(operations), {b"in place", b"new"})
+        self.assertEqual(Agreement().writing(operations), {b"in place": None, b"new": None, b"replaced": FILE})

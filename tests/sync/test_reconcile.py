@@ -204,9 +204,15 @@ class OnePathTests(SynchronousTestCase):
             (OLD, EXECUTABLE, SAME, ["WriteFile"]),
         ]
         for before, local, remote, expected in table:
-            plan = self.plan(before, local, remote, ours={b"f"})
+            plan = self.plan(before, local, remote, ours={b"f": None})
             self.assertEqual(summary(plan), (expected, [], []), (before, local, remote))
-        self.assertEqual(self.plan(None, None, OTHER, ours={b"f"}).pull, [])
+        self.assertEqual(summary(self.plan(None, None, OTHER, ours={b"f": None})), (["Delete"], [], []))
+
+    def test_ours_as_it_was_to_be(self) -> None:
+        """Where it is known what we were writing, only that counts as ours."""
+        self.assertEqual(summary(self.plan(OLD, NEW, OTHER, ours={b"f": OTHER})), (["WriteFile"], [], []))
+        self.assertEqual(summary(self.plan(OLD, NEW, OTHER, ours={b"f": NEW})), ([], [], [b"f"]))
+        self.assertEqual(summary(self.plan(OLD, SAME, OTHER, ours={b"f": NEW})), ([], ["WriteFile"], []))
 
 
 class TreeTests(SynchronousTestCase):
@@ -310,8 +316,8 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual(
             [type(each) for each in reconcile(agreement(a=one), {b"b": one}, {b"a": OTHER}).push], [WriteFile]
         )
-        interrupted = reconcile(agreement(a=one), {b"a": None, b"b": one}, {}, ours={b"a"})
-        self.assertEqual([type(each) for each in interrupted.push], [WriteFile])
+        interrupted = reconcile(agreement(a=one), {b"a": None, b"b": one}, {}, ours={b"a": None})
+        self.assertEqual([type(each) for each in interrupted.push], [Delete, WriteFile])
         nameless = one._replace(inode=0)
         plan = reconcile(agreement(), {b"b": nameless, b"c": nameless}, {})
         self.assertEqual([type(each) for each in plan.push], [WriteFile, WriteFile])

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.sync import _snapshot
-from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._snapshot import Snapshot, SnapshotFile
 from remotedocker.sync._tree import Agreed, Entry
 
 FILE = Entry(stat.S_IFREG | 0o644, 3, 1_700_000_000_123_456_789, b"", 5, 1, 1000, 1000)
@@ -33,6 +33,10 @@ class SnapshotTestCase(SynchronousTestCase):
         self.directory.mkdir()
         self.file = SnapshotFile(self.directory, b"/home/me/src")
 
+    def save(self, base: dict[bytes, Agreed], ours: dict[bytes, Entry | None]) -> None:
+        """Saves at a new checkpoint."""
+        self.file.save(self.file.checkpoint(), base, ours)
+
 
 class SnapshotTests(SnapshotTestCase):
     """L{SnapshotFile}."""
@@ -40,20 +44,19 @@ class SnapshotTests(SnapshotTestCase):
     def test_nothing(self) -> None:
         """What was never saved is not there."""
         self.assertIsNone(self.file.load())
-        self.file.writing([b"a"])
-        self.assertIsNone(self.file.load())
+        self.assertEqual(os.listdir(self.directory), [])
 
     def test_saved(self) -> None:
         """What was saved is there, in another process too; nobody else may read it."""
-        self.file.save(BASE, {b"x", b"y\xff"})
+        self.save(BASE, {b"x": None, b"y\xff": FILE})
         again = SnapshotFile(self.directory, b"/home/me/src").load()
         assert again is not None
-        self.assertEqual((again.base, again.ours), (BASE, {b"x", b"y\xff"}))
+        self.assertEqual((again.base, again.ours), (BASE, {b"x": None, b"y\xff": FILE}))
         self.assertEqual(self.file.path.stat().st_mode & 0o777, 0o600)
 
     def test_by_root(self) -> None:
         """Each root has its own; a file with the content of another root's does not count."""
-        self.file.save(BASE, ())
+        self.save(BASE, {})
         other = SnapshotFile(self.directory, b"/home/me")
         self.assertIsNone(other.load())
         other.path.write_bytes(self.file.path.read_bytes())
@@ -61,7 +64,7 @@ class SnapshotTests(SnapshotTestCase):
 
     def test_every_truncation(self) -> None:
         """A file that lost its end counts as none."""
-        self.file.save(BASE, {b"x"})
+        self.save(BASE, {b"x": None})
         whole = self.file.path.read_bytes()
         for length in range(len(whole)):
             self.file.path.write_bytes(whole[:length])
@@ -71,7 +74,7 @@ class SnapshotTests(SnapshotTestCase):
 
     def test_every_bit(self) -> None:
         """One wrong bit anywhere makes it count as none."""
-        self.file.save(BASE, ())
+        self.save(BASE, {})
         whole = bytearray(self.file.path.read_bytes())
         for position in range(len(whole)):
             whole[position] ^= 1 << position % 8
@@ -86,9 +89,9 @@ class SnapshotTests(SnapshotTestCase):
             b"",
             b"not what marshal writes",
             marshal.dumps(5),
-            marshal.dumps((b"/home/me/src", [], [], 1)),
-            marshal.dumps((b"/home/me/src", [(b"a", (1,) * 20, None)], [])),
-            marshal.dumps((b"/home/me/src", 5, [])),
+            marshal.dumps((b"/home/me/src", 1, [], [], 1)),
+            marshal.dumps((b"/home/me/src", 1, [(b"a", (1,) * 20, None)], [])),
+            marshal.dumps((b"/home/me/src", 1, 5, [])),
         ]
         for body in bodies:
             self.file.path.write_bytes(magic + digest(body).digest() + body)
@@ -96,70 +99,104 @@ class SnapshotTests(SnapshotTestCase):
 
     def test_failed_save(self) -> None:
         """A save that fails leaves what was there."""
-        self.file.save(BASE, {b"x"})
+        self.save(BASE, {b"x": None})
 
         def full(path: Path, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
         self.patch(_snapshot, "write_atomically", full)
-        self.assertRaises(OSError, self.file.save, {}, ())
+        self.assertRaises(OSError, self.save, {}, {})
         again = self.file.load()
         assert again is not None
-        self.assertEqual((again.base, again.ours), (BASE, {b"x"}))
+        self.assertEqual((again.base, again.ours), (BASE, {b"x": None}))
 
 
 class JournalTests(SnapshotTestCase):
-    """What was about to be written when everything stopped."""
+    """What was agreed, and what was about to be written, when everything stopped."""
 
-    def ours(self) -> set[bytes]:
+    def again(self) -> Snapshot:
         """@return: what a new process knows of."""
         again = SnapshotFile(self.directory, b"/home/me/src").load()
         assert again is not None
-        return again.ours
+        return again
+
+    def journal(self) -> Path:
+        """@return: the only journal."""
+        (journal,) = self.directory.glob("*.journal")
+        return journal
 
     def test_noted(self) -> None:
-        """Paths that are noted are known after a restart, beside those of the snapshot."""
-        self.file.save(BASE, {b"x"})
-        self.file.writing([b"a", b"new\nline", b"\xff"])
-        self.assertEqual(self.ours(), {b"x", b"a", b"new\nline", b"\xff"})
+        """What is noted is known after a restart, beside what the snapshot has."""
+        self.save(BASE, {b"x": None})
+        self.file.writing({b"a": None, b"new\nline": FILE, b"": None})
+        self.assertEqual(self.again().ours, {b"x": None, b"a": None, b"new\nline": FILE, b"": None})
+        self.assertEqual(self.again().base, BASE)
 
-    def test_root(self) -> None:
-        """The root of a single file is a path too."""
-        self.file.save(BASE, ())
-        self.file.writing([b""])
-        self.assertEqual(self.ours(), {b""})
-        self.file.writing([b"", b"a"])
-        self.assertEqual(self.ours(), {b"", b"a"})
+    def test_agreed(self) -> None:
+        """An agreement changes the base, and ends what was being written there."""
+        self.save(BASE, {})
+        self.file.writing({b"a/b": None, b"new": FILE})
+        other = Agreed(FILE._replace(size=7), FILE)
+        self.file.agreed({b"a/b": other, b"link": None})
+        self.assertEqual(self.again().ours, {b"new": FILE})
+        self.assertEqual(self.again().base[b"a/b"], other)
+        self.assertNotIn(b"link", self.again().base)
 
-    def test_ends(self) -> None:
-        """When nothing is being written any more, nothing is known."""
-        self.file.save(BASE, ())
-        self.file.writing([b"a"])
-        self.file.writing([])
-        self.assertEqual(self.ours(), set())
-        self.assertEqual(os.listdir(self.directory), [self.file.path.name])
+    def test_before_the_first_snapshot(self) -> None:
+        """A journal alone is enough."""
+        self.file.load()
+        self.file.agreed({b"a/b": Agreed(FILE, FILE)})
+        self.assertEqual(self.again().base, {b"a/b": Agreed(FILE, FILE)})
 
-    def test_saved_meanwhile(self) -> None:
-        """A save takes over what it was told of."""
-        self.file.save(BASE, ())
-        self.file.writing([b"a", b"b"])
-        self.file.save(BASE, {b"b"})
-        self.assertEqual(self.ours(), {b"b"})
+    def test_added_while_saved(self) -> None:
+        """What is noted while a snapshot is written is not lost, whether it is written in the end or not."""
+        self.save(BASE, {})
+        self.file.agreed({b"one": Agreed(FILE, FILE)})
+        generation = self.file.checkpoint()
+        self.file.agreed({b"two": Agreed(FILE, FILE)})
+        self.assertLessEqual({b"one", b"two"}, set(self.again().base))
+        self.file.save(generation, {**BASE, b"one": Agreed(FILE, FILE)}, {})
+        self.assertLessEqual({b"one", b"two"}, set(self.again().base))
+        self.assertEqual(len(list(self.directory.iterdir())), 2)
 
-    def test_damaged(self) -> None:
-        """A journal that lost its end counts as none."""
-        self.file.save(BASE, ())
-        self.file.writing([b"a", b"b"])
-        (journal,) = self.directory.glob("*.writing")
-        whole = journal.read_bytes()
-        for length in range(len(whole)):
-            journal.write_bytes(whole[:length])
-            self.assertEqual(self.ours(), set(), length)
+    def test_processes(self) -> None:
+        """Several processes one after the other, none of which came to save, each add to what is known."""
+        for number in range(4):
+            file = SnapshotFile(self.directory, b"/home/me/src")
+            file.load()
+            file.agreed({b"%d" % number: Agreed(FILE, FILE)})
+        self.assertEqual(set(self.again().base), {b"0", b"1", b"2", b"3"})
+
+    def test_lost_its_end(self) -> None:
+        """A journal that lost its end, or has a wrong bit, is believed as far as it is whole."""
+        self.save(BASE, {})
+        self.file.agreed({b"one": Agreed(FILE, FILE)})
+        first = self.journal().stat().st_size
+        self.file.agreed({b"two": Agreed(FILE, FILE)})
+        whole = self.journal().read_bytes()
+        for length in range(first, len(whole)):
+            self.journal().write_bytes(whole[:length])
+            self.assertEqual(set(self.again().base), {*BASE, b"one"}, length)
+        for position in range(first, len(whole)):
+            damaged = bytearray(whole)
+            damaged[position] ^= 4
+            self.journal().write_bytes(damaged)
+            self.assertEqual(set(self.again().base), {*BASE, b"one"}, position)
+
+    def test_of_a_damaged_snapshot(self) -> None:
+        """A journal that continues a snapshot that is damaged counts for nothing."""
+        self.save(BASE, {})
+        self.file.agreed({b"one": Agreed(FILE, FILE)})
+        self.file.path.write_bytes(b"x")
+        file = SnapshotFile(self.directory, b"/home/me/src")
+        self.assertIsNone(file.load())
+        file.agreed({b"two": Agreed(FILE, FILE)})
+        self.assertIsNone(SnapshotFile(self.directory, b"/home/me/src").load())
 
     def test_no_space(self) -> None:
         """A journal that cannot be written stops nothing."""
-        self.file.save(BASE, ())
+        self.save(BASE, {})
         os.rename(self.directory, f"{self.directory}.away")
-        self.file.writing([b"a"])
+        self.file.writing({b"a": None})
         os.rename(f"{self.directory}.away", self.directory)
-        self.assertEqual(self.ours(), set())
+        self.assertEqual(self.again().ours, {})
