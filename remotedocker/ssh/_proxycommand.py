@@ -11,7 +11,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ProcessExitedAlready
-from twisted.internet.interfaces import IConsumer, IPushProducer, IStreamClientEndpoint, ITransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IPushProducer,
+    IStreamClientEndpoint,
+    ITransport,
+)
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +30,9 @@ from remotedocker.ssh._sshconfig import ResolvedHost
 __all__ = ["CommandLineEndpoint", "jump_command"]
 
 _STDERR_KEPT = 4096
+#: For so many seconds a command may go on when its streams are over: to pass on our last words, and say its
+#: own.
+_GRACE_SECONDS = 2.0
 
 
 def jump_command(host: ResolvedHost, configuration: SSHConfiguration) -> str:
@@ -70,7 +79,7 @@ class CommandLineEndpoint:
         """@return: fires with the protocol, once the command has started."""
         protocol = protocolFactory.buildProtocol(ChannelAddress("command", self._command))
         shell = self._environ.get("SHELL") or "/bin/sh"
-        child = _Child(self._command, protocol)
+        child = _Child(self._reactor, self._command, protocol)
         try:
             self._reactor.spawnProcess(
                 child,
@@ -90,7 +99,9 @@ class _Child(ProcessProtocol):
 
     _log = Logger()
 
-    def __init__(self, command: str, protocol: Any) -> None:
+    def __init__(self, reactor: Any, command: str, protocol: Any) -> None:
+        self._reactor = reactor
+        self._hang_up_call: IDelayedCall | None = None
         self._command = command
         self._protocol = protocol
         self._stderr = b""
@@ -119,11 +130,14 @@ class _Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """It is gone, and all its words are here."""
+        call, self._hang_up_call = self._hang_up_call, None
+        if call is not None:
+            call.cancel()
         words = " ".join(self._stderr.decode("utf-8", "replace").split())
         error: Exception
         if self._aborted:
             error = ConnectionAborted()
-        elif self.disconnecting and not words:
+        elif self.disconnecting and not words and not getattr(reason.value, "exitCode", None):
             error = ConnectionDone()
         else:
             error = ConnectionLost(f"`{self._command}` ended: {words or reason.value}")
@@ -163,16 +177,23 @@ class _Child(ProcessProtocol):
         self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Closes the command's input once everything is written, and ends it."""
+        """Closes the command's input once everything is written, and ends it if that does not."""
         if not self.disconnecting:
             self.disconnecting = True
             self.transport.closeStdin()
-            self._signal("HUP")
+            self._hang_up_call = self._reactor.callLater(_GRACE_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """The command goes on, or somebody else holds its streams."""
+        self._hang_up_call = None
+        self._signal("HUP")
+        self.transport.loseConnection()
 
     def abortConnection(self) -> None:
-        """Ends the command at once."""
+        """Ends the command at once, and waits for nobody who still holds its streams."""
         self._aborted = self.disconnecting = True
         self._signal("KILL")
+        self.transport.loseConnection()
 
     def _signal(self, name: str) -> None:
         """Signals the command, if it still runs."""
