@@ -47,11 +47,17 @@ NO_TWISTED = [
     "proxy._exchange",
     "proxy._rewriters",
     "forwards._plan",
+    "sync._agreement",
     "sync._ignore",
+    "sync._listing",
     "sync._operations",
+    "sync._placement",
     "sync._reconcile",
     "sync._renames",
     "sync._scan",
+    "sync._script",
+    "sync._shellwords",
+    "sync._tar",
     "sync._tree",
 ]
 """Packages and modules that are pure: values in, values out."""
