@@ -125,6 +125,11 @@ class Prompter:
         return await child.answer
 
 
+def _harmless(prompt: str) -> str:
+    """@return: a prompt, which may be a server's, without what would command the terminal."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in prompt)
+
+
 class _Askpass(ProcessProtocol):
     """The program that asks."""
 
@@ -164,7 +169,7 @@ class _TerminalQuestion:
             silent = termios.tcgetattr(descriptor)
             silent[3] &= ~termios.ECHO
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        os.write(descriptor, prompt.encode())
+        os.write(descriptor, _harmless(prompt).encode())
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -183,11 +188,12 @@ class _TerminalQuestion:
             return
         except OSError:
             data = b""
-        self._typed = (self._typed + data)[:_LONGEST_LINE]
-        if not data or b"\n" in self._typed:
+        before, end, _ = data.partition(b"\n")
+        self._typed = (self._typed + before)[:_LONGEST_LINE]
+        if end or not data:
             self._restore()
-            line = self._typed.split(b"\n")[0].rstrip(b"\r")
-            self.answer.callback(line.decode("utf-8", "replace") if b"\n" in self._typed else None)
+            line = self._typed.rstrip(b"\r")
+            self.answer.callback(line.decode("utf-8", "replace") if end else None)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor stops."""

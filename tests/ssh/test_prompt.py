@@ -1,0 +1,204 @@
+"""Questions on a terminal, and by a program."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import termios
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import TestCase
+
+from remotedocker.ssh._prompt import Prompter
+from tests.support import wait_until
+
+
+class _PromptTestCase(TestCase):
+    """What the tests here share."""
+
+    def make_prompter(self, terminal: str = "/no/such/terminal", **environ: str) -> Prompter:
+        """@return: a prompter with that environment."""
+        from twisted.internet import reactor
+
+        return Prompter(reactor, {"PATH": os.environ.get("PATH", os.defpath), **environ}, terminal)
+
+    def ask(self, prompter: Prompter, prompt: str, visible: bool = False) -> Deferred[str | None]:
+        """@return: fires with the answer."""
+        secret = prompter.answers().secret
+        assert secret is not None
+        return self.given(secret(prompt, visible))
+
+    def given(self, answer: Awaitable[str | None]) -> Deferred[str | None]:
+        """@return: C{answer}, which then can be waited for together with other things."""
+
+        async def wait() -> str | None:
+            return await answer
+
+        return Deferred.fromCoroutine(wait())
+
+    async def until(self, condition: Any) -> None:
+        """Waits."""
+        from twisted.internet import reactor
+
+        await wait_until(reactor, condition)
+
+
+class TerminalTests(_PromptTestCase):
+    """A terminal, its other end in the test's hands."""
+
+    def setUp(self) -> None:
+        """Opens one."""
+        self.ours, self.theirs = os.openpty()
+        os.set_blocking(self.ours, False)
+        self.addCleanup(os.close, self.ours)
+        self.addCleanup(os.close, self.theirs)
+        self.prompter = self.make_prompter(os.ttyname(self.theirs))
+        self.shown = b""
+
+    def echoes(self) -> bool:
+        """@return: whether what is typed is shown."""
+        return bool(termios.tcgetattr(self.theirs)[3] & termios.ECHO)
+
+    def sees(self, words: bytes) -> bool:
+        """@return: whether the terminal shows these words by now."""
+        try:
+            self.shown += os.read(self.ours, 65536)
+        except BlockingIOError:
+            pass
+        return words in self.shown
+
+    async def test_hidden(self) -> None:
+        """A secret is not shown while it is typed, and the terminal is left as it was."""
+        self.assertTrue(self.prompter.able)
+        answer = self.ask(self.prompter, "Secret: ")
+        await self.until(lambda: self.sees(b"Secret: "))
+        self.assertFalse(self.echoes())
+        os.write(self.ours, b"open sesame\n")
+        self.assertEqual(await answer, "open sesame")
+        self.assertTrue(self.echoes())
+        self.assertFalse(self.sees(b"sesame"))
+
+    async def test_visible(self) -> None:
+        """What may be seen is shown."""
+        answer = self.ask(self.prompter, "Colour: ", True)
+        await self.until(lambda: self.sees(b"Colour: "))
+        os.write(self.ours, b"blue\n")
+        await self.until(lambda: self.sees(b"blue"))
+        self.assertEqual(await answer, "blue")
+
+    async def test_end_of_file(self) -> None:
+        """Who types the end of the file does not answer."""
+        answer = self.ask(self.prompter, "Secret: ")
+        await self.until(lambda: self.sees(b"Secret: "))
+        os.write(self.ours, b"\x04")
+        self.assertIsNone(await answer)
+
+    async def test_long_line(self) -> None:
+        """A line that is too long is cut, and ends the question all the same."""
+        answer = self.ask(self.prompter, "Secret: ")
+        await self.until(lambda: self.sees(b"Secret: "))
+        os.write(self.ours, b"x" * 3000 + b"\n")
+        self.assertEqual(await answer, "x" * 1024)
+
+    async def test_cancelled(self) -> None:
+        """A question that is given up leaves the terminal as it was; the next one can be asked."""
+        answer = self.ask(self.prompter, "Secret: ")
+        await self.until(lambda: self.sees(b"Secret: "))
+        answer.cancel()
+        await self.assertFailure(answer, CancelledError)
+        self.assertTrue(self.echoes())
+        again = self.ask(self.prompter, "Again: ")
+        await self.until(lambda: self.sees(b"Again: "))
+        os.write(self.ours, b"yes\n")
+        self.assertEqual(await again, "yes")
+
+    async def test_one_at_a_time(self) -> None:
+        """A second question waits for the first one's answer."""
+        first = self.ask(self.prompter, "First: ")
+        second = self.ask(self.prompter, "Second: ")
+        await self.until(lambda: self.sees(b"First: "))
+        self.assertFalse(self.sees(b"Second: "))
+        os.write(self.ours, b"1\n")
+        self.assertEqual(await first, "1")
+        await self.until(lambda: self.sees(b"Second: "))
+        os.write(self.ours, b"2\n")
+        self.assertEqual(await second, "2")
+
+    async def test_remembered(self) -> None:
+        """A password is asked for once, and again only when it was wrong."""
+        answer = self.ask(self.prompter, "me@host's password: ")
+        await self.until(lambda: self.sees(b"password: "))
+        os.write(self.ours, b"right\n")
+        self.assertEqual(await answer, "right")
+        secret = self.prompter.answers().secret
+        assert secret is not None
+        self.assertEqual(await secret("me@host's password: ", False), "right")
+        self.shown = b""
+        answer = self.given(secret("me@host's password: ", False))
+        await self.until(lambda: self.sees(b"password: "))
+        os.write(self.ours, b"other\n")
+        self.assertEqual(await answer, "other")
+
+    async def test_commands_to_the_terminal(self) -> None:
+        """A server's prompt cannot command the terminal."""
+        answer = self.ask(self.prompter, "\x1b]0;title\x07Code\x9b2J: ")
+        await self.until(lambda: self.sees(b"2J: "))
+        self.assertIn(b"?]0;title?Code?2J: ", self.shown)
+        os.write(self.ours, b"1\n")
+        self.assertEqual(await answer, "1")
+
+
+class ProgramTests(_PromptTestCase):
+    """C{SSH_ASKPASS}."""
+
+    def program(self, script: str) -> str:
+        """@return: the path of a program."""
+        directory = Path(tempfile.mkdtemp(prefix="remotedocker-test-"))
+        self.addCleanup(shutil.rmtree, directory)
+        path = directory / "askpass"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        return str(path)
+
+    async def test_answers(self) -> None:
+        """It is given the prompt, and the first line that it prints is the answer."""
+        program = self.program('echo "to $1"; echo more')
+        prompter = self.make_prompter(SSH_ASKPASS=program, DISPLAY=":0")
+        self.assertTrue(prompter.able)
+        self.assertEqual(await self.ask(prompter, "A question"), "to A question")
+
+    async def test_refuses(self) -> None:
+        """Its failure is the user's refusal; so is a program that is not there."""
+        for program in (self.program("echo no; exit 1"), "/no/such/program"):
+            prompter = self.make_prompter(SSH_ASKPASS=program, SSH_ASKPASS_REQUIRE="force")
+            self.assertIsNone(await self.ask(prompter, "A question"))
+
+    async def test_cancelled(self) -> None:
+        """A question that is given up ends it."""
+        prompter = self.make_prompter(SSH_ASKPASS=self.program("exec sleep 1000"), DISPLAY=":0")
+        answer = self.ask(prompter, "A question")
+        answer.cancel()
+        await self.assertFailure(answer, CancelledError)
+        from twisted.internet import reactor
+
+        await self.until(lambda: not [r for r in reactor.getReaders() if "ProcessReader" in repr(r)])
+
+    def test_nobody_to_ask(self) -> None:
+        """Without a terminal, and a program that may be used, nothing is asked."""
+        for environ in (
+            {},
+            {"SSH_ASKPASS": "/bin/true"},
+            {"SSH_ASKPASS": "/bin/true", "DISPLAY": ":0", "SSH_ASKPASS_REQUIRE": "never"},
+        ):
+            prompter = self.make_prompter(**environ)
+            self.assertFalse(prompter.able)
+            self.assertIsNone(prompter.answers().secret)
+
+    def test_batch_mode(self) -> None:
+        """Who wants not to be asked is not."""
+        prompter = self.make_prompter(SSH_ASKPASS="/bin/true", SSH_ASKPASS_REQUIRE="force")
+        self.assertIsNone(prompter.answers(batch_mode=True).secret)
