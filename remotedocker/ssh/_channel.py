@@ -6,8 +6,8 @@ Flow control, both ways:
 
  - What comes in: the server may send as much as the window says. The window is given back only for what the
    protocol took while it was not paused; what comes while it is paused is kept, and that is never more than
-   the window. The window begins at 2 MiB, and doubles up to 16 MiB whenever the server has used half of it
-   before a reader that keeps up had taken it: then the link is what holds the stream, not the reader.
+   the window. The window begins at 2 MiB, and doubles up to 16 MiB when the server sends all of it in one
+   round trip and then waits for more, while the reader keeps up.
  - What goes out: what the server's window or the socket does not take is kept, and a producer is paused above
    C{HIGH_WATER} bytes. The end of the stream never overtakes what was written before it.
 
@@ -96,6 +96,8 @@ class Channel:
         self._window = INITIAL_WINDOW
         self._window_left = INITIAL_WINDOW
         self._unreturned = 0
+        self._epoch_began = 0.0
+        self._epoch_bytes = 0
         self._eof_received = False
         self._eof_delivered = False
         self._close_received = False
@@ -198,11 +200,27 @@ class Channel:
         returned, self._unreturned = self._unreturned, 0
         if not returned or self._close_sent or self._eof_received or self._remote_id is None:
             return
-        if self._window_left < self._window >> 1 and self._window < LARGEST_WINDOW:
-            returned += self._window
-            self._window <<= 1
+        self._epoch_bytes += returned
+        if self._epoch_bytes >= self._window:
+            returned += self._grow_window()
         self._window_left += returned
         self._connection.send(_ADJUST, uint32(self._remote_id) + uint32(returned))
+
+    def _grow_window(self) -> int:
+        """
+        A whole window was taken. In less than two round trips, that can only be because the server has sent
+        it in one go and waits for more: the link could carry more than the window lets it.
+
+        @return: by how much the window grows, in bytes.
+        """
+        now = self._connection.clock.seconds()
+        took, self._epoch_began = now - self._epoch_began, now
+        self._epoch_bytes = 0
+        if took >= 2 * self._connection.round_trip or self._window >= LARGEST_WINDOW:
+            return 0
+        grown = self._window
+        self._window += grown
+        return grown
 
     def _drain(self) -> None:
         """Delivers what was kept while the reader was paused."""

@@ -53,6 +53,8 @@ class Connection(SSHService):
     The service C{ssh-connection}.
 
     @ivar channels: those that are open, being opened or not yet closed by both sides, by our number.
+    @ivar clock: what time is taken from.
+    @ivar round_trip: the shortest that was seen, in seconds; 0.0 while none was.
     @ivar started: fires when the server lets us use it, which is when authentication has succeeded.
     """
 
@@ -60,7 +62,8 @@ class Connection(SSHService):
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self.clock = clock
+        self.round_trip = 0.0
         self.channels: dict[int, Channel] = {}
         self.alive = False
         self.started: Deferred[None] = Deferred()
@@ -94,7 +97,7 @@ class Connection(SSHService):
 
     def call_soon(self, function: Callable[..., object], *arguments: object) -> None:
         """Calls C{function} when what is running now is done."""
-        self._clock.callLater(0, function, *arguments)
+        self.clock.callLater(0, function, *arguments)
 
     # Opening
 
@@ -187,11 +190,32 @@ class Connection(SSHService):
             self._resuming = False
 
     def global_request(self, name: bytes, payload: bytes = b"") -> Deferred[bool]:
-        """@return: fires with whether the server did it; answers come in the order of the requests."""
+        """
+        @return: fires with whether the server did it; answers come in the order of the requests. Fails with
+            L{ConnectionLost}.
+        """
         answered: Deferred[bool] = Deferred()
+        if not self.alive:
+            answered.errback(ConnectionLost("there is no SSH connection"))
+            return answered
         self._global_replies.append(answered)
         self.send(_GLOBAL_REQUEST, string(name) + b"\1" + payload)
         return answered
+
+    def ask_if_alive(self) -> Deferred[float]:
+        """
+        Asks what every server answers, OpenSSH's with a failure, which is as good.
+
+        @return: fires with the round trip in seconds.
+        """
+        asked_at = self.clock.seconds()
+
+        def note(_: bool) -> float:
+            took = self.clock.seconds() - asked_at
+            self.round_trip = min(self.round_trip or took, took)
+            return took
+
+        return self.global_request(b"keepalive@openssh.com").addCallback(note)
 
     # Receiving
 

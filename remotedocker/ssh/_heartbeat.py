@@ -86,8 +86,7 @@ class Heartbeat:
         self._transport.rekey_if_old()
 
     def _ask(self, now: float, patience: float) -> None:
-        """Sends a request that every server answers; OpenSSH's with a failure, which is as good."""
+        """Asks the server whether it is there."""
         self._asked_at = now
         self._patience_now = patience
-        answered = self._connection.global_request(b"keepalive@openssh.com")
-        answered.addErrback(lambda failure: None)
+        self._connection.ask_if_alive().addErrback(lambda failure: None)

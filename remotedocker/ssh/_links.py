@@ -97,17 +97,11 @@ class LoginExtras:
         self._docker = docker
         self._pool: WarmChannels | None = None
         self._stopped = False
-        login.primed.deferred().addCallback(self._measure)
+        login.primed.deferred().addCallback(self._begin)
 
-    def _measure(self, _: object) -> None:
-        """The login is primed: asks for how long the round trip is."""
-        asked_at = self._reactor.seconds()
-        answered = self._login.connection.global_request(b"keepalive@openssh.com")
-        answered.addCallbacks(self._begin, lambda failure: None, callbackArgs=(asked_at,))
-
-    def _begin(self, _: bool, asked_at: float) -> None:
-        """The server has answered."""
-        if not self._stopped and self._reactor.seconds() - asked_at >= _WORTHWHILE_ROUND_TRIP:
+    def _begin(self, _: None) -> None:
+        """The login is primed, and its round trip is known."""
+        if not self._stopped and self._login.connection.round_trip >= _WORTHWHILE_ROUND_TRIP:
             self._pool = WarmChannels(self._reactor, self._open_one)
 
     def _open_one(self) -> Deferred[Channel]:

@@ -2,7 +2,7 @@
 """
 The first thing on every connection: a command that does nothing. OpenSSH's server turns TCP_NODELAY on for a
 connection only when a session begins on it; one that only forwards would wait for the network's
-acknowledgements before it sends small packets.
+acknowledgements before it sends small packets. After it the round trip is measured.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ class Primer:
     """
 
     def __init__(self, clock: IReactorTime, connection: Connection) -> None:
+        self._over_already = False
         self._done = False
         self._waiting: list[Deferred[None]] = []
+        self._connection = connection
         self._channel = CommandChannel(connection, "true")
         self._call = clock.callLater(_LONGEST_SECONDS, self._over)
         connection.open(self._channel).addCallbacks(self._opened, self._over)
@@ -38,18 +40,23 @@ class Primer:
 
     def _over(self, _: object = None) -> None:
         """The command has ended, was refused, or takes too long."""
-        if self._done:
+        if self._over_already:
             return
-        self._done = True
+        self._over_already = True
         if self._call.active():
             self._call.cancel()
         self._channel.abortConnection()
+        self._connection.ask_if_alive().addBoth(self._measured)
+
+    def _measured(self, _: object) -> None:
+        """The server has answered, or the connection is lost."""
+        self._done = True
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
 
     def deferred(self) -> Deferred[None]:
-        """@return: fires when the command has ended."""
+        """@return: fires when the command has ended, and the round trip is known."""
         waiting: Deferred[None] = Deferred(lambda cancelled: self._waiting.remove(cancelled))
         if self._done:
             waiting.callback(None)
@@ -58,7 +65,7 @@ class Primer:
         return waiting
 
     async def wait(self) -> None:
-        """Returns when the command has ended."""
+        """Returns as L{deferred} fires."""
         await self.deferred()
 
 

@@ -224,7 +224,7 @@ class Remote:
                 # The server may have read our close of the last session together with this request, and it
                 # counts that session until it has worked through all that it has read. After it has answered
                 # something it is asked again.
-                await connection.global_request(b"keepalive@openssh.com")
+                await connection.ask_if_alive()
                 return cast(Channel, await connection.open(make(connection)))
 
         for link in self._links(bulk=True):
