@@ -116,7 +116,7 @@ class KeyTests(SynchronousTestCase):
             path.write_bytes(content)
             error = self.assertRaises(UnusableKey, load_private_key, path)
             self.assertIn(str(path), str(error))
-            self.assertIsNone(public_blob_in(self.directory / "missing"))
+        self.assertIsNone(public_blob_in(self.directory / "missing"))
         self.assertRaises(OSError, load_private_key, self.directory / "missing")
         self.assertRaises(UnusableKey, load_private_key, Path(f"{self.make('ed25519')}.pub"))
 
