@@ -67,11 +67,15 @@ class RemoteScan:
 
 
 def _command(root: bytes, inside: bytes) -> bytes:
-    """@return: runs C{inside} in the directory C{root}; lists a root that is a file or a link by itself."""
+    """
+    @return: runs C{inside} in the directory C{root}; lists a root that is a file or a link by itself. Where
+        C{find} is killed the shell ends: what it did not come to list must not look like what is gone.
+    """
     own = _FORMAT.replace(b"%p", b".")
     return (
         b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then"
-        b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null; "
+        b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null;"
+        b" [ $? -lt 128 ] || exit 1; "
         b" else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
         % {b"r": quote(root), b"f": _FORMAT, b"c": inside, b"o": own}
     )
@@ -93,7 +97,8 @@ def changes_command(root: bytes, since: bytes) -> bytes:
         root,
         b'T=@%s; export T; find . -path . -printf "$F" , -newerct "$T"'
         b' \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
-        b' \'exec find "$@" -mindepth 1 -maxdepth 1 ! -newerct "$T" -printf "$F"\' sh {} + \\)' % (since, _UNREADABLE),
+        b' \'find "$@" -mindepth 1 -maxdepth 1 ! -newerct "$T" -printf "$F";'
+        b" [ $? -lt 128 ] || kill -9 $PPID' sh {} + \\)" % (since, _UNREADABLE),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,31 @@ class SafetyTests(MirrorTestCase):
             self.assertEqual(self.mirror.conflicts, [])
             self.assertEqual((self.there / path.name).read_bytes(), b"x" * 10)
             self.assertEqual(path.read_bytes(), b"x" * 10)
+
+    async def test_listing_cut_off(self) -> None:
+        """What a C{find} that was killed did not come to list is not taken for gone."""
+        await self.host.close()
+        tools, flag = self.state / "tools", self.state / "kill"
+        tools.mkdir()
+        real = shutil.which("find")
+        (tools / "find").write_text(
+            f'#!/bin/sh\n[ -e {flag} ] || exec {real} "$@"\n'
+            f'{real} . -path ./a -prune -o -path . -printf "+$F" -o -name a -printf "$F"\nkill -9 $$\n'
+        )
+        (tools / "find").chmod(0o755)
+        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
+        self.mirror = await self.make()
+        for name in "abcd":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        for entirely in (True, False):
+            self.mirror.passes.forget_remote(entirely)
+            flag.touch()
+            await self.fails(self.mirror.wish(remote=True))
+            self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "d"])
+            flag.unlink()
+            await self.mirror.wish(remote=True)
+        self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "d"])
 
     async def test_before_the_epoch(self) -> None:
         """A file from before 1970 is pushed once."""

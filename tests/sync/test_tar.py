@@ -278,11 +278,15 @@ class ReaderTests(SynchronousTestCase):
                 self.assertEqual(found[relative + b"/link"][0].target, b"t" * 150, command)
 
     def test_other_kinds(self) -> None:
-        """A device is no file; a global header's records count as the next member's."""
+        """A device is no file; a global header means nothing to us."""
         info = tarfile.TarInfo("tty")
         info.type = tarfile.CHRTYPE
         (member,) = read(info.tobuf() + END)
         self.assertEqual((member[1].is_file, member[1].is_directory), (False, False))
+        block = bytearray(header(b"@", Entry(FILE, 12, 10**9)))
+        block[156:157] = b"g"
+        with_global = sealed(block) + b"12 comment=\n" + bytes(500) + info.tobuf() + END
+        self.assertEqual(read(with_global), [member])
         old = tarfile.TarInfo("old")
         old.type = tarfile.AREGTYPE
         self.assertTrue(read(old.tobuf() + END)[0][1].is_file)
