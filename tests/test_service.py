@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.errors import AuthenticationFailed, DaemonUnreachable
 from remotedocker.service import Part, RemoteDockerService, assemble
+from tests.support import short_directory
 from tests.test_options import parsed
 
 
@@ -181,7 +182,7 @@ class ProcessTests(SynchronousTestCase):
 
     def run_twistd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs it to its end."""
-        state = Path(self.mktemp()).absolute()
+        state = short_directory(self)
         return subprocess.run(
             [
                 *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
@@ -203,7 +204,7 @@ class ProcessTests(SynchronousTestCase):
 
     def test_permanent_failure(self) -> None:
         """What cannot get better by waiting ends it with status 1."""
-        taken = Path(self.mktemp()).absolute()
+        taken = short_directory(self) / "taken"
         taken.write_text("no socket")
         ended = self.run_twistd("--ssh", "root@192.0.2.1", "--listen", f"unix:{taken}")
         self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)

@@ -20,7 +20,7 @@ from tests.fakes.containers import FakeContainers
 from tests.fakes.fake_remote import FakeRemote
 from tests.proxy.memory_case import PingingDaemon
 from tests.proxy.support import request
-from tests.support import MemoryNetwork, Recorder, wait_until
+from tests.support import MemoryNetwork, Recorder, short_directory, wait_until
 
 
 class EndpointsTests(TestCase):
@@ -43,9 +43,7 @@ class EndpointsTests(TestCase):
 
     def unix_path(self) -> str:
         """@return: an absolute path that is short enough."""
-        directory = os.path.abspath(self.mktemp())
-        os.makedirs(directory)
-        return os.path.join(directory, "s")
+        return str(short_directory(self) / "s")
 
     async def refused(self, endpoints: Endpoints) -> str:
         """@return: why they do not open."""

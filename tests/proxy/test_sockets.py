@@ -21,7 +21,7 @@ from tests.fakes.containers import FakeContainers
 from tests.fakes.fake_remote import FakeRemote
 from tests.proxy.memory_case import PingingDaemon
 from tests.proxy.support import request
-from tests.support import Recorder, wait_until
+from tests.support import Recorder, short_directory, wait_until
 
 
 class VanishingClientTests(TestCase):
@@ -32,10 +32,9 @@ class VanishingClientTests(TestCase):
         return Deferred.fromCoroutine(self._set_up())
 
     async def _set_up(self) -> None:
-        directory = os.path.abspath(self.mktemp())
-        os.makedirs(directory)
+        directory = str(short_directory(self))
         self.daemons: list[Recorder] = []
-        upstream = os.path.relpath(os.path.join(directory, "d"))
+        upstream = os.path.join(directory, "d")
         port = await UNIXServerEndpoint(reactor, upstream).listen(Factory.forProtocol(self._accept))
         self.addCleanup(port.stopListening)
         self.addCleanup(self._end)
