@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from fnmatch import fnmatchcase
+from struct import error as StructError
 
 from attrs import frozen
 from twisted.conch.ssh.keys import BadKeyError, Key
@@ -115,11 +116,14 @@ class Certificate:
             return (
                 f"has the critical option {self.critical[0].decode('utf-8', 'replace')}, which is not known"
             )
-        if Reader(self.signature).string() == b"ssh-rsa":
-            return "is signed with SHA-1"
         try:
-            good = Key.fromString(self.authority, type="blob").verify(self.signature, self.signed)
-        except (BadKeyError, ValueError):
+            algorithm, key_type = Reader(self.signature).string(), Reader(self.authority).string()
+            if algorithm == b"ssh-rsa":
+                return "is signed with SHA-1"
+            good = key_type in (algorithm, b"ssh-rsa") and Key.fromString(self.authority, type="blob").verify(
+                self.signature, self.signed
+            )
+        except (BadKeyError, ValueError, TruncatedMessage, StructError):
             good = False
         return "" if good else "has a wrong signature"
 
