@@ -18,7 +18,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from remotedocker.ssh._channel import INITIAL_WINDOW, MAXIMUM_PACKET, Channel
+from remotedocker.ssh._channel import MAXIMUM_PACKET, Channel
+from remotedocker.ssh._channel_reading import INITIAL_WINDOW
 from remotedocker.ssh._wire import Reader, string, uint32
 
 __all__ = ["ChannelRefused", "Connection"]

@@ -1,7 +1,6 @@
 # -*- test-case-name: tests.ssh.test_link -*-
 """
 What a link has in each of its states: an attempt, a pause, a watch over files, a login that stands.
-stands.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from twisted.conch.error import ConchError
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.ssh._channel import HIGH_WATER, INITIAL_WINDOW, LARGEST_WINDOW, MAXIMUM_PACKET, Channel
+from remotedocker.ssh._channel import MAXIMUM_PACKET, Channel
+from remotedocker.ssh._channel_reading import INITIAL_WINDOW, LARGEST_WINDOW
+from remotedocker.ssh._channel_writing import HIGH_WATER
 from remotedocker.ssh._connection import ChannelRefused
 from remotedocker.ssh._endpoints import streamlocal_channel, tcp_channel
 from remotedocker.ssh._login import Login
@@ -129,6 +131,22 @@ class OpeningTests(_ChannelTestCase):
         near = Recorder()
         channel.attach(near)
         self.assertEqual(near.events, ["made", "data"])
+
+    def test_paused_from_the_start(self) -> None:
+        """A protocol that pauses as soon as it is connected gets nothing before it resumes."""
+
+        class Paused(Recorder):
+            def connectionMade(self) -> None:
+                super().connectionMade()
+                self.transport.pauseProducing()
+
+        near, far = self.open(Paused())
+        far.write(b"data")
+        far.conn.sendEOF(far)
+        self.network.pump()
+        self.assertEqual(near.events, ["made"])
+        near.transport.resumeProducing()
+        self.assertEqual(near.events, ["made", "data", "eof"])
 
 
 class WindowTests(_ChannelTestCase):
