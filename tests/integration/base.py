@@ -29,7 +29,7 @@ from twisted.trial.reporter import TestResultDecorator
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
-from tests.integration.agent import Agent, Tunnel, laptop_environment
+from tests.integration.agent import Agent, AgentFailed, Tunnel, laptop_environment
 from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import wait_until
 from tests.integration.stack import OBSTACLE_VARIABLE
@@ -336,11 +336,12 @@ def attached_remote() -> EmbeddedRemote:
 
 
 _shared: dict[tuple[str, ...], Agent | Tunnel] = {}
+_failed: dict[tuple[str, ...], str] = {}
 _homes: list[Path] = []
 
 
 def _temporary() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="remotedocker-test-", dir="/var/tmp"))
+    path = Path(tempfile.mkdtemp(prefix=f"remotedocker-{os.getpid()}-", dir="/var/tmp"))
     _homes.append(path)
     return path
 
@@ -392,7 +393,7 @@ class IntegrationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Finds the remote, or says why there is none."""
         self.remote = attached_remote()
-        self.scratch = Path(tempfile.mkdtemp(prefix="remotedocker-test-", dir="/var/tmp"))
+        self.scratch = Path(tempfile.mkdtemp(prefix=f"remotedocker-{os.getpid()}-", dir="/var/tmp"))
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
 
     def shared_agent(self, *options: str) -> Agent | Tunnel:
@@ -400,13 +401,19 @@ class IntegrationTestCase(SynchronousTestCase):
         An agent with these options that other tests use too: it is started once and must not be harmed.
         C{REMOTEDOCKER_TEST_AGENT=ssh} puts a plain C{ssh -L} in its place, to try the tests themselves.
         """
+        if options in _failed:
+            raise AgentFailed(f"it did not start for an earlier test: {_failed[options]}")
         agent = _shared.get(options)
         if agent is None or agent.process is None or agent.process.poll() is not None:
             if os.environ.get("REMOTEDOCKER_TEST_AGENT") == "ssh":
                 agent = Tunnel(self.remote, _temporary())
             else:
                 agent = Agent(self.remote, _temporary(), options)
-            agent.start()
+            try:
+                agent.start()
+            except AgentFailed as error:
+                _failed[options] = str(error).splitlines()[0]
+                raise
             _shared[options] = agent
         self.addCleanup(self._report, agent, agent.log_file.stat().st_size)
         return agent

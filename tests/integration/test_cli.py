@@ -380,30 +380,6 @@ class CLITestsMixin(_Case):
             outcomes[3].stdout.split()[0].decode(), hashlib.md5((context / "data").read_bytes()).hexdigest()
         )
 
-    def test_save_and_load(self) -> None:
-        """C{save} and C{load} of 200 MB: not a byte is lost either way."""
-        image, layer = f"t{secrets.token_hex(4)}-saved", self.scratch / "layer.tar"
-        content = self.scratch / "content"
-        with content.open("wb") as file:
-            block = secrets.token_bytes(2**20)
-            for number in range(SAVED_SIZE // len(block)):
-                file.write(number.to_bytes(8, "big") + block[8:])
-        with tarfile.open(layer, "w") as archive:
-            archive.add(content, "content")
-        self.assertEqual(self.remote.docker("import", str(layer), image).returncode, 0)
-        self.addCleanup(self.remote.docker, "rmi", "-f", image)
-        host = self.shared_agent().docker_host
-        docker = self.docker(host, self.cli)
-        direct = self.docker(f"unix://{self.remote.docker_socket}", self.cli)
-        for side, name in ((docker, "through"), (direct, "direct")):
-            outcome = side("save", "-o", str(self.scratch / name), image)
-            self.assertEqual(outcome, Outcome(0, b"", b""))
-        self.assertEqual(*(contents(self.scratch / name) for name in ("through", "direct")))
-        wanted = direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image)
-        self.assertEqual(direct("rmi", "-f", image).status, 0)
-        self.assertEqual(docker("load", "-q", "-i", str(self.scratch / "through")).status, 0)
-        self.assertEqual(direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image), wanted)
-
     def test_kill_stop_restart(self) -> None:
         """C{kill}, C{stop}, C{restart}, C{pause} and C{unpause}, and what becomes of the container."""
 
@@ -521,6 +497,34 @@ class BuildKitTestsMixin(CLITestsMixin):
     def test_build_with_buildkit(self) -> None:
         """C{build} with BuildKit in the daemon, whose session runs backwards over the client's connection."""
         self.build({"DOCKER_BUILDKIT": "1"}, compare_output=False)
+
+
+class BigImageTests(IntegrationTestCase):
+    """Images that take a while."""
+
+    def test_save_and_load(self) -> None:
+        """C{save} and C{load} of 200 MB: not a byte is lost either way."""
+        image, layer = f"t{secrets.token_hex(4)}-saved", self.scratch / "layer.tar"
+        content = self.scratch / "content"
+        with content.open("wb") as file:
+            block = secrets.token_bytes(2**20)
+            for number in range(SAVED_SIZE // len(block)):
+                file.write(number.to_bytes(8, "big") + block[8:])
+        with tarfile.open(layer, "w") as archive:
+            archive.add(content, "content")
+        self.assertEqual(self.remote.docker("import", str(layer), image).returncode, 0)
+        self.addCleanup(self.remote.docker, "rmi", "-f", image)
+        host = self.shared_agent().docker_host
+        docker = self.docker(host)
+        direct = self.docker(f"unix://{self.remote.docker_socket}")
+        for side, name in ((docker, "through"), (direct, "direct")):
+            outcome = side("save", "-o", str(self.scratch / name), image)
+            self.assertEqual(outcome, Outcome(0, b"", b""))
+        self.assertEqual(*(contents(self.scratch / name) for name in ("through", "direct")))
+        wanted = direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image)
+        self.assertEqual(direct("rmi", "-f", image).status, 0)
+        self.assertEqual(docker("load", "-q", "-i", str(self.scratch / "through")).status, 0)
+        self.assertEqual(direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image), wanted)
 
 
 def contents(path: Path) -> dict[str, str]:

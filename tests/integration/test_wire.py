@@ -147,7 +147,7 @@ class RawClientTests(IntegrationTestCase):
 class StoppedReaderTests(IntegrationTestCase):
     """A side that stops reading stops the other; nothing piles up between them, and nothing is lost."""
 
-    SIZE = 200 * 2**20
+    SIZE = 96 * 2**20
     ALLOWED = 24 * 2**20
     """
     Bytes that may be under way while the reader stops: kernel buffers of three connections and two SSH
