@@ -122,8 +122,9 @@ class FastSocket:
         """Sends what the socket takes now, and the rest when it can."""
         waiting = bool(self._queue)
         for piece in data:
-            self._queue.append(memoryview(piece))
-            self._queued += len(piece)
+            if piece:
+                self._queue.append(memoryview(piece))
+                self._queued += len(piece)
         if not waiting:
             # A socket that does not work any more tells so when the reactor looks at it.
             self._flush()
