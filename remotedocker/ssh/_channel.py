@@ -84,7 +84,7 @@ class Channel(ReadingHalf, WritingHalf):
         """The server has opened it."""
         self._remote_id = remote_id
         self._remote_window = window
-        self._remote_packet = min(packet, MAXIMUM_PACKET)
+        self._remote_packet = max(1, min(packet, MAXIMUM_PACKET))
         if self._lost or self.disconnecting:
             self._send_close()
 

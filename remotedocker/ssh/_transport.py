@@ -51,6 +51,7 @@ class ClientTransport(PacketTransport):
     """
     One connection to an SSH server, as far as the encryption.
 
+    @ivar exchanges: how many key exchanges there were.
     @ivar last_kex: when the current keys were made, by the clock.
     @ivar negotiated: the algorithms in use.
     """
@@ -73,6 +74,7 @@ class ClientTransport(PacketTransport):
         self._policy = policy
         self._secured: Callable[[], None] | None = secured
         self.negotiated: Negotiated | None = None
+        self.exchanges = 0
         self.last_kex = clock.seconds()
         self._exchange: KeyExchange | None = None
         self._our_kexinit = self._their_kexinit = b""
@@ -243,6 +245,7 @@ class ClientTransport(PacketTransport):
         if self._strict:
             self._in_sequence = 0
         self.negotiated = self._next
+        self.exchanges += 1
         self._bytes_since_kex = 0
         self.last_kex = self._clock.seconds()
         self._kex_wanted = False

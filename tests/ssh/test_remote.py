@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from remotedocker.errors import DaemonUnreachable, ForwardingForbidden, SSHError, SSHUnavailable
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteObserver
-from remotedocker.ssh import _links
+from remotedocker.ssh import _heartbeat, _links, _packets
 from tests.ssh.real import RealServerMixin
 from tests.support import Recorder, wait_until
 from tests.support.docker_socket import EchoDaemon
@@ -43,6 +44,10 @@ class _Observer:
 
 class _RemoteTestCase(RealServerMixin, TestCase):
     """A daemon that echoes, and ways to it."""
+
+    def setUp(self) -> None:
+        """No channels are opened ahead, however slow the machine makes the link."""
+        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", 1e9)
 
     async def start_daemon(self) -> EchoDaemon:
         """@return: a daemon; C{self.socket} is the path of its socket."""
@@ -244,6 +249,59 @@ class LostLinkTests(_RemoteTestCase):
         self.assertTrue(protocol.lost)
         await self.assertFailure(waiting, SSHError)
         await self.until(lambda: not daemon.conversations)
+
+
+class DeadLinkTests(_RemoteTestCase):
+    """Links that carry nothing any more, though nobody has closed them."""
+
+    def setUp(self) -> None:
+        """The heart beats faster than usual."""
+        super().setUp()
+        for name, seconds in (("_TICK", 0.1), ("_IDLE", 0.3), ("_PATIENCE", 0.6)):
+            self.patch(_heartbeat, name, seconds)
+
+    async def freeze(self) -> None:
+        """Stops the server's processes of our logins, as if the network had swallowed everything."""
+        frozen = self.server.sessions()
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(self.server.end_session, pid)
+
+    async def test_idle(self) -> None:
+        """A dead link is noticed while nothing goes over it, and another login is made."""
+        await self.log_in_to_daemon()
+        protocol = await self.assert_echoes()
+        await self.freeze()
+        await self.until(lambda: protocol.lost)
+        self.assertIn("has not answered", str(protocol.reason.value))
+        await self.assert_echoes()
+
+    async def test_under_load(self) -> None:
+        """So it is in the middle of a stream, even one that fills every buffer."""
+        await self.log_in_to_daemon()
+        protocol = await self.assert_echoes()
+        await self.freeze()
+        protocol.transport.write(b"x" * 20_000_000)
+        await self.until(lambda: protocol.lost)
+        await self.assert_echoes()
+
+
+class RekeyTests(_RemoteTestCase):
+    """New keys under load."""
+
+    async def test_both_sides(self) -> None:
+        """Both sides ask for new keys again and again, while data flows both ways, and nothing is lost."""
+        self.patch(_packets, "_REKEY_BYTES", 700_000)
+        self.start_server("RekeyLimit 900K")
+        await self.log_in_to_daemon()
+        protocol = await self.assert_echoes()
+        protocol.received.clear()
+        content = bytes(range(256)) * 40_000
+        protocol.transport.write(content)
+        await self.until(lambda: len(protocol.received) >= len(content))
+        self.assertTrue(protocol.received == content)
+        self.assertFalse(protocol.lost)
+        self.assertGreater(self.remote._main.login.transport.exchanges, 10)
 
 
 class BulkTests(_RemoteTestCase):

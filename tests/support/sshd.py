@@ -9,6 +9,7 @@ import os
 import pwd
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -95,11 +96,15 @@ class RunningSSHD:
     def cut(self) -> None:
         """Ends every login at once, as a broken network would, and listens on."""
         for pid in self.sessions():
-            for descendant in (*_children(pid), pid):
-                try:
-                    os.kill(int(descendant), 9)
-                except ProcessLookupError:
-                    continue
+            self.end_session(pid)
+
+    def end_session(self, pid: int) -> None:
+        """Ends one login's process, and those that it has started."""
+        for process in (*_children(pid), pid):
+            try:
+                os.kill(int(process), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
 
     def stop(self, remove: bool = False) -> None:
         """
