@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotedocker import __version__, errors
 from remotedocker.docker import Endpoint
 from remotedocker.options import Options
+from remotedocker.sync._placement import REMOTE_PREFIXES
 
 __all__ = ["CommandTests", "CoverageTests", "LinkTests"]
 
@@ -155,6 +156,12 @@ class CoverageTests(SynchronousTestCase):
                 if f"`{method} {path}`" not in text:
                     missing.append(f"{method} {path}")
         self.assertEqual(missing, [])
+
+    def test_prefixes(self) -> None:
+        """The page about files names every prefix that is the remote's own, and no other."""
+        _, _, rest = page(DOCS / "files.md").text.partition("### What is the remote's own")
+        named = set(re.findall(r"`(/[^`]+)`", rest.partition(": these describe")[0]))
+        self.assertEqual(named, set(REMOTE_PREFIXES))
 
     def test_packages(self) -> None:
         """The architecture's tree names every package and module at the top."""
