@@ -45,6 +45,12 @@ pid=$(cat "$1") && kill -TERM "$pid" || exit 0
 while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 """
 
+_PROCESSES = """\
+for process in /proc/[0-9]*/stat; do
+    read -r number name state parent rest <"$process" && echo "$number $name $state $parent"
+done 2>/dev/null
+"""
+
 _DOCKERD_PID = "/run/docker.pid"
 _SSHD_PID = "/run/sshd.pid"
 
@@ -197,24 +203,45 @@ class EmbeddedRemote:
 
     def ssh_sessions(self) -> list[int]:
         """The process ids, as the remote sees them, of the sshd processes that serve a connection."""
-        found = self.run(["cat", _SSHD_PID]).stdout.split()
-        if not found:
-            return []
-        children = self.run(["cat", f"/proc/{int(found[0])}/task/{int(found[0])}/children"])
-        return [int(number) for number in children.stdout.split()]
+        processes = self._processes_inside()
+        listener = self._listener()
+
+        def serves(number: int, parent: int, name: str) -> bool:
+            if name != "sshd" or number == listener:
+                return False
+            return parent == listener or processes.get(parent, (0, ""))[1] != "sshd"
+
+        return [number for number, (parent, name) in processes.items() if serves(number, parent, name)]
 
     def kill_ssh_sessions(self) -> int:
         """Ends each SSH connection at once, as a lost link does. Returns how many there were."""
         sessions = self.ssh_sessions()
-        descendants = [str(number) for session in sessions for number in self._descendants(session)]
-        if descendants:
-            self.run(["/bin/kill", "-KILL", *descendants])
+        family, processes = set(sessions), self._processes_inside()
+        grown = -1
+        while grown != len(family):
+            grown = len(family)
+            family |= {number for number, (parent, _) in processes.items() if parent in family}
+        if family:
+            self.run(["/bin/kill", "-KILL", *map(str, sorted(family))])
         return len(sessions)
 
+    def _processes_inside(self) -> dict[int, tuple[int, str]]:
+        """The remote's processes: each one's parent and name."""
+        found = {}
+        for line in self.run(["/bin/sh", "-c", _PROCESSES]).stdout.decode(errors="replace").splitlines():
+            number, name, _, parent = line.split(" ", 3)
+            found[int(number)] = (int(parent), name.strip("()"))
+        return found
+
+    def _listener(self) -> int:
+        """The process id of the sshd that listens; 0 if there is none."""
+        found = self.run(["cat", _SSHD_PID]).stdout.split()
+        return int(found[0]) if found else 0
+
     def stop_sshd(self) -> None:
-        """Ends the listening sshd and each connection: from now on connections are refused."""
-        self.kill_ssh_sessions()
+        """Ends the listening sshd, then each connection: from now on connections are refused."""
         self._stop(_SSHD_PID)
+        self.run(["rm", "-f", _SSHD_PID])
         self.kill_ssh_sessions()
 
     def start_sshd(self) -> None:
@@ -248,10 +275,6 @@ class EmbeddedRemote:
             if log.exists():
                 parts.append(f"--- {name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-40:]))
         return "\n".join(parts)
-
-    def _descendants(self, number: int) -> list[int]:
-        children = self.run(["cat", f"/proc/{number}/task/{number}/children"]).stdout.split()
-        return [number, *(found for child in children for found in self._descendants(int(child)))]
 
     def _stop(self, pid_file: str) -> None:
         self.run(["/bin/sh", "-c", _STOP, "stop", pid_file])
