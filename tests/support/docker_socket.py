@@ -28,6 +28,7 @@ class _Conversation(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """A request for C{_ping}, or something else."""
         self._daemon.received += len(data)
+        assert self.transport is not None
         if data.startswith(b"GET /_ping"):
             self.transport.write(_OK)
             if b"Connection: close" in data:

@@ -91,7 +91,7 @@ class RunningSSHD:
 
     def sessions(self) -> list[int]:
         """@return: the process ids of the logins that it serves."""
-        return [int(pid) for pid in _children(self.process.pid)]
+        return _children(self.process.pid)
 
     def cut(self) -> None:
         """Ends every login at once, as a broken network would, and listens on."""
@@ -102,7 +102,7 @@ class RunningSSHD:
         """Ends one login's process, and those that it has started."""
         for process in (*_children(pid), pid):
             try:
-                os.kill(int(process), signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 continue
 
@@ -124,10 +124,10 @@ class RunningSSHD:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _children(pid: int | str) -> list[str]:
+def _children(pid: int) -> list[int]:
     """@return: the process ids of a process's children."""
     try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 
