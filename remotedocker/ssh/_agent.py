@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.ssh.test_agent -*-
+# -*- test-case-name: tests.ssh.test_login -*-
 """
 Keys that an ssh-agent holds (draft-miller-ssh-agent). Conch's own client asks for SHA-1 of RSA keys, so that
 its requests are made here.

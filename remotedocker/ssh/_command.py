@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.ssh.test_command -*-
+# -*- test-case-name: tests.ssh.test_remote -*-
 """
 Remote commands (RFC 4254 section 6): a session channel whose end tells how the command ended.
 """

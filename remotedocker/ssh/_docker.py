@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.ssh.test_docker -*-
+# -*- test-case-name: tests.ssh.test_remote -*-
 """
 Channels to the remote daemon: straight to its socket, or, where the server does not forward, through a
 command that does; and if neither works, why.

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.ssh.test_endpoints -*-
+# -*- test-case-name: tests.ssh.test_remote -*-
 """
 Channels as endpoints: whoever connects to one need not know that there is SSH between.
 """

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.ssh.test_identities -*-
+# -*- test-case-name: tests.ssh.test_login -*-
 """
 Which keys are tried, and in which order: as C{ssh} does, but that a key named with C{--identity} goes first.
 """
