@@ -138,7 +138,11 @@ class ScriptBuilder:
         return (
             b"R=%s S=%s\n"
             b'c() { cd -P -- "$R$1" && [ "$PWD" = "$R$1" ]; }\n'
-            b"f() { printf '\\nF%%d ' \"$1\"; }\n" % (quote(self.base), quote(self.stage))
+            b"f() { printf '\\nF%%d ' \"$1\"; }\n"
+            # A directory that holds something that is none of ours stays, as on the laptop's side.
+            b'd() { rmdir -- "$@" 2>/dev/null || for n; do'
+            b' [ ! -d "$n" ] || rmdir -- "$n" 2>/dev/null || [ -n "$(ls -A "$n")" ] || return; done; }\n'
+            % (quote(self.base), quote(self.stage))
         )
 
     def script(self, left_out: Container[int] = ()) -> bytes:
@@ -277,7 +281,7 @@ class ScriptBuilder:
 
     def _delete(self, operation: Delete) -> None:
         directory, _ = self.locate(operation.path)
-        verb = b"rmdir --" if operation.expected.is_directory else b"rm -f --"
+        verb = b"d " if operation.expected.is_directory else b"rm -f -- "
         name = self._name(operation.path)
         last = self.steps[-1] if self.steps else None
         guards = self._guard([operation])
@@ -291,7 +295,7 @@ class ScriptBuilder:
             last.operations.append(operation)
             last.commands[-1] += b" " + name
         else:
-            self._step(operation, *guards, verb + b" " + name)
+            self._step(operation, *guards, verb + name)
 
     def _set_mode(self, operation: SetMode) -> None:
         entry, name = operation.entry, self._name(operation.path)
