@@ -266,6 +266,22 @@ class PushTests(MirrorsTestCase):
         self.assertFalse((there / "c.log").exists())
         self.assertFalse((self.laptop / "b.log").exists())
 
+    async def test_removed_around_an_ignored_file(self) -> None:
+        """A directory removed here, in which the remote has an ignored file, stops no start."""
+        (self.laptop / ".remotedockerignore").write_text("*.pyc\n")
+        (self.laptop / "pkg").mkdir()
+        (self.laptop / "pkg" / "a.py").write_text("x")
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        (there / "pkg" / "a.pyc").write_text("theirs")
+        (self.laptop / "pkg" / "a.py").unlink()
+        (self.laptop / "pkg").rmdir()
+        await self.mirrors.ready("c1")
+        self.assertEqual([path.name for path in (there / "pkg").iterdir()], ["a.pyc"])
+        (self.laptop / "later").write_text("x")
+        await self.mirrors.ready("c1")
+        self.assertTrue((there / "later").exists())
+
 
 class PlaceTests(MirrorsTestCase):
     """Whose files a source means."""
