@@ -30,8 +30,13 @@ from remotedocker.docker import (
     PlacedMount,
     PortBinding,
     PortMap,
+    bind_sources,
     decode_labels,
     encode_labels,
+    inspected_labels,
+    is_removed_at_end,
+    is_restarted,
+    is_running,
     published_ports,
 )
 from remotedocker.errors import NoSuchContainer, RemoteDockerError
@@ -173,9 +178,9 @@ class Containers:
         container.died = False
         try:
             await self._in_turn(container, lambda: self._prepare(container))
-        except BaseException:
+        except RemoteDockerError as error:
             container.starting = False
-            raise
+            raise await self._refused(container, error) from error
         return container.container_id
 
     async def _prepare(self, container: _Container) -> None:
@@ -190,6 +195,22 @@ class Containers:
             if not before:
                 await self._forwards.release(container_id)
             raise
+
+    async def _refused(self, container: _Container, error: RemoteDockerError) -> RemoteDockerError:
+        """
+        What the daemon does where a start fails: a container of C{--rm} goes (its CLI waits for that), and
+        the error has the name that the daemon gave it.
+
+        @return: the error for the client.
+        """
+        try:
+            document = await self._daemon.inspect(container.container_id)
+            container.name = document["Name"].lstrip("/")
+            if is_removed_at_end(document) and not is_running(document):
+                await self._daemon.remove(container.container_id)
+        except RemoteDockerError as trouble:
+            self._log.warn("after a refused start: {error}", error=trouble.message)
+        return type(error)(**{**error.details, "name": container.name}) if "name" in error.details else error
 
     def started(self, container_id: str, succeeded: bool) -> Deferred[None]:
         """See L{IContainers.started}."""
@@ -286,7 +307,7 @@ class Containers:
             if container is None:
                 continue
             container.name = name
-            self._mirrors.attach(container_id, _bind_sources(summary))
+            self._mirrors.attach(container_id, bind_sources(summary))
             running = summary.get("State") in ("running", "paused")
             self._background(container, self._follow if running else self._down)
         for container_id in {*self._known, *self._forwards.containers()} - listed:
@@ -314,9 +335,9 @@ class Containers:
             document = await self._daemon.inspect(reference)
         except NoSuchContainer:
             return None  # the daemon itself answers that, in its own words
-        container = self._meet(document["Id"], document["Name"].lstrip("/"), _labels(document))
+        container = self._meet(document["Id"], document["Name"].lstrip("/"), inspected_labels(document))
         if container is not None:
-            self._mirrors.attach(container.container_id, _bind_sources(document))
+            self._mirrors.attach(container.container_id, bind_sources(document))
         return container
 
     async def _follow(self, container: _Container) -> None:
@@ -326,11 +347,9 @@ class Containers:
             self._mirrors.running(container_id)
             return
         document = await self._daemon.inspect(container_id)
-        container.owned = container.owned or self.owned(_labels(document))
-        policy = (document.get("HostConfig") or {}).get("RestartPolicy") or {}
-        container.restarts = policy.get("Name") in ("always", "unless-stopped", "on-failure")
-        state = document.get("State") or {}
-        if not state.get("Running") or state.get("Restarting"):
+        container.owned = container.owned or self.owned(inspected_labels(document))
+        container.restarts = is_restarted(document)
+        if not is_running(document):
             await self._down(container)
             return
         container.died = False
@@ -424,20 +443,6 @@ class Containers:
         )
 
 
-def _labels(document: Mapping[str, Any]) -> Mapping[str, str]:
-    """The labels in an inspect answer."""
-    return (document.get("Config") or {}).get("Labels") or {}
-
-
 def _publishes(owned: OwnedContainer) -> bool:
     """Whether any port of the container is forwarded; if none is, a start asks the daemon nothing more."""
     return bool(owned.ports) or owned.publish_all
-
-
-def _bind_sources(document: Mapping[str, Any]) -> dict[str, bool]:
-    """The bind sources in an inspect or list answer's C{Mounts}, to whether they are read-only."""
-    return {
-        mount["Source"]: not mount.get("RW", True)
-        for mount in document.get("Mounts") or ()
-        if mount.get("Type") == "bind" and mount.get("Source")
-    }

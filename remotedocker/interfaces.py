@@ -265,6 +265,12 @@ class IDaemon(Interface):
     def image_ports(image: str) -> Deferred[tuple[ContainerPort, ...]]:
         """C{Config.ExposedPorts} of an image; empty when there is no such image (yet)."""
 
+    def remove(container_id: str) -> Deferred[None]:
+        """
+        C{DELETE /containers/{container_id}} with its anonymous volumes, whatever its state; fires when it is
+        gone, also if it was before.
+        """
+
     def version() -> Deferred[dict[str, Any]]:
         """C{GET /version}."""
 

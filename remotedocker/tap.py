@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 
 from twisted.application.service import IService
-from twisted.python.usage import UsageError
 
 from remotedocker.errors import RemoteDockerError
 from remotedocker.options import Options
@@ -18,7 +17,8 @@ __all__ = ["Options", "makeService"]
 
 def makeService(options: Options) -> IService:
     """
-    @raise UsageError: a value of the command line cannot be used.
+    @raise SystemExit: a value of the command line cannot be used; C{twistd} takes a C{UsageError} only
+        while it parses, and would show a traceback here.
     """
     from twisted.internet import reactor
 
@@ -27,4 +27,4 @@ def makeService(options: Options) -> IService:
     try:
         return assemble(reactor, options, os.environ)
     except (ValueError, OSError, RemoteDockerError) as error:
-        raise UsageError(str(error)) from error
+        raise SystemExit(f"remotedocker: {error}") from error

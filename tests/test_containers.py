@@ -56,6 +56,9 @@ class Neighbours:
             self.answers["inspect"] = NoSuchContainer(reference=reference)
         return self._answer("inspect", reference)
 
+    def remove(self, container_id: str) -> Deferred[None]:
+        return self._answer("remove", container_id)
+
     def image_ports(self, image: str) -> Deferred[tuple[ContainerPort, ...]]:
         return self._answer("image_ports", image)
 
@@ -160,6 +163,7 @@ class ContainersTests(SynchronousTestCase):
             ports={WEB: (PortBinding("", "8080"),)},
         )
         plan = self.successResultOf(self.containers.plan_create(spec))
+        self.plan = plan
         self.containers.created(ID, "web", plan)
         self.neighbours.documents[ID] = document()
         self.calls.clear()
@@ -250,8 +254,24 @@ class ContainersTests(SynchronousTestCase):
         self.neighbours.answers["reserve"] = PortUnavailable(
             name="web", container_id=ID, address="127.0.0.1:8080"
         )
+        self.containers.created(ID, "", self.plan)
+        failure = self.failureResultOf(self.containers.starting(ID), PortUnavailable)
+        self.assertEqual(self.named()[-2:], ["release", "inspect"])
+        self.assertIn("on endpoint web (", failure.value.message)
+
+    def test_port_taken_with_rm(self) -> None:
+        """A container of C{--rm} whose start is refused is removed: the CLI waits for that."""
+        self.create()
+        self.neighbours.documents[ID] = {**document(running=False), "HostConfig": {"AutoRemove": True}}
+        self.neighbours.answers["reserve"] = PortUnavailable(
+            name="web", container_id=ID, address="127.0.0.1:8080"
+        )
         self.failureResultOf(self.containers.starting(ID), PortUnavailable)
-        self.assertEqual(self.calls[-1], ("release", ID))
+        self.assertEqual(self.calls[-1], ("remove", ID))
+        self.calls.clear()
+        self.neighbours.documents[ID] = {**document(), "HostConfig": {"AutoRemove": True}}
+        self.failureResultOf(self.containers.starting(ID), PortUnavailable)
+        self.assertNotIn("remove", self.named())
 
     def test_port_taken_of_a_running_one(self) -> None:
         """A second start of a running container that fails closes nothing of the first."""

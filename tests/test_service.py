@@ -202,6 +202,13 @@ class ProcessTests(SynchronousTestCase):
         self.assertNotEqual(ended.returncode, 0)
         self.assertIn("'both' is none of two-way, push, once, off", ended.stdout + ended.stderr)
 
+    def test_unusable_value(self) -> None:
+        """A value that only a part of the service finds wrong is refused in a line, with no traceback."""
+        ended = self.run_twistd("--ssh", "h", "--listen", "192.0.2.7:2375")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("--allow-remote-clients", ended.stdout + ended.stderr)
+        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
+
     def test_permanent_failure(self) -> None:
         """What cannot get better by waiting ends it with status 1."""
         taken = short_directory(self) / "taken"

@@ -75,6 +75,10 @@ class DaemonClient:
         """See L{IDaemon.image_ports}."""
         return Deferred.fromCoroutine(self._image_ports(image))
 
+    def remove(self, container_id: str) -> Deferred[None]:
+        """See L{IDaemon.remove}."""
+        return Deferred.fromCoroutine(self._remove(container_id))
+
     def version(self) -> Deferred[dict[str, Any]]:
         """See L{IDaemon.version}."""
         return Deferred.fromCoroutine(self._object("/version"))
@@ -95,6 +99,13 @@ class DaemonClient:
             return _as_object(await self._ask(f"/containers/{quote(name, safe='')}/json"))
         except _Missing:
             raise NoSuchContainer(reference=reference) from None
+
+    async def _remove(self, container_id: str) -> None:
+        answer = await self._questions.ask(
+            "DELETE", f"/containers/{quote(container_id, safe='')}?force=1&v=1"
+        )
+        if answer.head.status not in (204, 404):
+            raise DaemonError(code=answer.head.status, reason=error_reason(answer.body))
 
     async def _list_containers(self) -> list[dict[str, Any]]:
         answer = await self._ask_known("/containers/json?all=1")

@@ -35,7 +35,8 @@ class Questions:
     """
     Asks, and keeps the connections.
 
-    A question is a GET or a HEAD: one that was lost with its connection is asked once more, on a new one.
+    A question is a GET, a HEAD or a DELETE: it makes no difference how often it is asked, so one that was
+    lost with its connection is asked once more, on a new one.
     """
 
     def __init__(self, reactor: Any, remote: IRemote, socket: str) -> None:

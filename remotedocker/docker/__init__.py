@@ -22,6 +22,13 @@ from remotedocker.docker._create import CreateRequest
 from remotedocker.docker._errorbody import error_body
 from remotedocker.docker._eventstream import EventStream
 from remotedocker.docker._filters import ListFilter, split_filters
+from remotedocker.docker._inspected import (
+    bind_sources,
+    inspected_labels,
+    is_removed_at_end,
+    is_restarted,
+    is_running,
+)
 from remotedocker.docker._labels import AGENT_LABEL, decode_labels, encode_labels, is_own_label
 from remotedocker.docker._model import (
     BindMount,
@@ -60,11 +67,16 @@ __all__ = [
     "Route",
     "ServiceRequest",
     "VolumeRequest",
+    "bind_sources",
     "decode_labels",
     "encode_labels",
     "error_body",
+    "inspected_labels",
     "is_absolute_source",
     "is_own_label",
+    "is_removed_at_end",
+    "is_restarted",
+    "is_running",
     "parse_port",
     "published_ports",
     "rewrite_commit",

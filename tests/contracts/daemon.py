@@ -147,6 +147,13 @@ class DaemonContract(_Base):
             error: Any = await self.assertFailure(self.client.inspect(reference), NoSuchContainer)
             self.assertEqual(error.message, f"No such container: {reference}")
 
+    async def test_remove(self) -> None:
+        """A removed container is gone; removing it once more is no error."""
+        container_id = self.fixture.create(self.name, {})
+        await self.client.remove(container_id)
+        await self.assertFailure(self.client.inspect(container_id), NoSuchContainer)
+        await self.client.remove(container_id)
+
     async def test_list(self) -> None:
         """All containers are listed, those that do not run too."""
         container_id = self.fixture.create(self.name, {"a": "b"})

@@ -215,10 +215,21 @@ class FakeDaemon(ProtocolFactory):
             to_head = head.method == b"HEAD"
             self._reply(connection, 200, b"" if to_head else b"OK", b"text/plain; charset=utf-8")
             return
+        if head.method == b"DELETE":
+            self._delete(connection, parts.path.rpartition("/")[2])
+            return
         document = self._document(parts.path)
         status = 404 if "message" in document else 200
         body = json.dumps(document).encode() + b"\n"
         self._reply(connection, status, body, b"application/json")
+
+    def _delete(self, connection: _Connection, container_id: str) -> None:
+        if container_id in self.containers:
+            self.remove(container_id)
+            connection.transport.write(encode_response(204, self._headers(b"application/json")))
+            return
+        body = json.dumps({"message": f"No such container: {container_id}"}).encode() + b"\n"
+        self._reply(connection, 404, body, b"application/json")
 
     def _headers(self, content_type: bytes) -> Headers:
         date = formatdate(self._clock.seconds(), usegmt=True).encode()
