@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from twisted.internet import reactor
 
-from remotedocker.ssh import Remote, SSHConfiguration
+from remotedocker.ssh import Remote, SSHConfiguration, _links
 from tests.support.sshd import RunningSSHD, start_sshd
 
 __all__ = ["RealServerMixin"]
@@ -25,11 +26,14 @@ class RealServerMixin:
 
     @ivar server: the sshd.
     @ivar remote: the login, after L{log_in}.
+    @ivar warm: whether channels to the daemon are opened ahead; without, a slow machine may make the link so
+        slow that they would be.
     """
 
     _shared: RunningSSHD | None = None
     _own: RunningSSHD | None = None
     remote: Remote
+    warm = False
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -85,8 +89,8 @@ class RealServerMixin:
 
     def make_remote(self, environ: dict[str, str] | None = None, **changes: Any) -> Remote:
         """@return: a remote that is stopped when the test has ended."""
-        from twisted.internet import reactor
-
+        if not self.warm:
+            self.patch(_links, "_WORTHWHILE_ROUND_TRIP", 1e9)  # type: ignore[attr-defined]
         self.remote = Remote(
             reactor, self.configuration(**changes), self.environ() if environ is None else environ
         )

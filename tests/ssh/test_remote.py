@@ -45,10 +45,6 @@ class _Observer:
 class _RemoteTestCase(RealServerMixin, TestCase):
     """A daemon that echoes, and ways to it."""
 
-    def setUp(self) -> None:
-        """No channels are opened ahead, however slow the machine makes the link."""
-        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", 1e9)
-
     async def start_daemon(self) -> EchoDaemon:
         """@return: a daemon; C{self.socket} is the path of its socket."""
         self.socket = os.path.join(self.mktemp_directory(), "docker.sock")
@@ -256,7 +252,6 @@ class DeadLinkTests(_RemoteTestCase):
 
     def setUp(self) -> None:
         """The heart beats faster than usual."""
-        super().setUp()
         for name, seconds in (("_TICK", 0.1), ("_IDLE", 0.3), ("_PATIENCE", 0.6)):
             self.patch(_heartbeat, name, seconds)
 
@@ -457,11 +452,13 @@ class DaemonTests(_RemoteTestCase):
 class WarmTests(_RemoteTestCase):
     """Channels that are open ahead."""
 
+    warm = True
+
     async def test_warm(self) -> None:
         """
         On a slow link channels to the daemon are open before they are needed, and are replaced when taken.
         """
-        self.patch_round_trip()
+        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", -1.0)
         daemon = await self.log_in_to_daemon()
         await self.until(lambda: len(daemon.conversations) == 4)
         await self.assert_echoes()
@@ -472,7 +469,7 @@ class WarmTests(_RemoteTestCase):
 
     async def test_closed_by_daemon(self) -> None:
         """One that the daemon has closed meanwhile is not used."""
-        self.patch_round_trip()
+        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", -1.0)
         daemon = await self.log_in_to_daemon()
         await self.until(lambda: len(daemon.conversations) == 4)
         pool = self.remote._extras._pool
@@ -481,10 +478,6 @@ class WarmTests(_RemoteTestCase):
             conversation.transport.loseConnection()
         await self.until(lambda: not any(channel.usable for _, channel in pool._ready))
         await self.assert_echoes()
-
-    def patch_round_trip(self) -> None:
-        """Makes every link count as a slow one."""
-        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", -1.0)
 
 
 class MemoryTests(_RemoteTestCase):

@@ -51,6 +51,23 @@ def make_key(path: Path, kind: str = "ed25519", *options: str, passphrase: str =
     return path
 
 
+#: Private and public halves of host keys, by kind: making an RSA key takes longer than starting a server.
+_HOST_KEYS: dict[str, tuple[bytes, bytes]] = {}
+
+
+def _host_key(path: Path, kind: str) -> Path:
+    """@return: C{path}, where one of the host keys now is that all servers of this process share."""
+    public = Path(f"{path}.pub")
+    if kind not in _HOST_KEYS:
+        make_key(path, kind)
+        _HOST_KEYS[kind] = (path.read_bytes(), public.read_bytes())
+    else:
+        path.touch(mode=0o600)
+        path.write_bytes(_HOST_KEYS[kind][0])
+        public.write_bytes(_HOST_KEYS[kind][1])
+    return path
+
+
 @define
 class RunningSSHD:
     """
@@ -146,7 +163,7 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
     user = pwd.getpwuid(os.getuid()).pw_name
     host_keys = []
     for kind in ("ed25519", "ecdsa", "rsa"):
-        host_keys.append(make_key(directory / f"host_{kind}", kind))
+        host_keys.append(_host_key(directory / f"host_{kind}", kind))
     identity = make_key(directory / "identity")
     shutil.copy(directory / "identity.pub", directory / "authorized_keys")
     port = free_port()
