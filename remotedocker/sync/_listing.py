@@ -172,9 +172,10 @@ def _compare(
         scan.unknown.add(path)
     elif record.complete:
         scan.incomplete.discard(path)
+    elif path in complete:
+        return
     elif entry is not None and entry.is_directory and (before is None or not before.is_directory):
-        if path not in complete:
-            scan.incomplete.add(path)
+        scan.incomplete.add(path)
 
 
 def _vanished(base: Base, complete: set[bytes], scan: RemoteScan) -> None:

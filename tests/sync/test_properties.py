@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.sync.test_properties -*-
 """
-What must hold whatever both sides do: nothing that somebody wrote last is lost, both come to rest, and both are
-the same where they did not contradict each other.
+What must hold whatever both sides do: nothing that somebody wrote last is lost, both come to rest, and both
+are the same where they did not contradict each other.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PropertyTests(SynchronousTestCase):
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_STEPS)
     def test_nothing_is_lost(self, steps: list[Any]) -> None:
-        """What somebody wrote, and nobody who saw it removed, is on one side at least; and all comes to rest."""
+        """What somebody wrote, and nobody who saw it removed, is on one side at least; all comes to rest."""
         simulation = _start()
         plan = None
         for number, step in enumerate(steps):
