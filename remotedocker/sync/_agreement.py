@@ -11,7 +11,7 @@ from attrs import Factory, define, field
 
 from remotedocker.sync._operations import Delete, HardLink, MakeSymlink, Operation, Rename, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan
-from remotedocker.sync._tree import Agreed, Entry
+from remotedocker.sync._tree import Agreed, Entry, same_content
 
 __all__ = ["Agreement"]
 
@@ -68,7 +68,11 @@ class Agreement:
             self.agree(operation.path, Agreed(local, remote))
 
     def writing(self, operations: Iterable[Operation]) -> dict[bytes, Entry | None]:
-        """@return: what will be our work on the remote, as L{ours}, if a push breaks off."""
+        """
+        A push begins: from now on what C{operations} write counts as L{ours}.
+
+        @return: what is new in L{ours}.
+        """
         writing: dict[bytes, Entry | None] = {}
         for operation in operations:
             path = operation.path
@@ -79,6 +83,11 @@ class Agreement:
             elif isinstance(operation, Rename):
                 for each in self._inside(operation):
                     writing[path + each[len(operation.old) :]] = self.base[each].remote
+        for path, entry in writing.items():
+            if path in self.ours and not (entry and same_content(entry, self.ours[path])):
+                # Broken off before, with something else: what is there may be any of it.
+                writing[path] = None
+        self.ours.update(writing)
         return writing
 
     def take_changes(self) -> dict[bytes, Agreed | None]:

@@ -241,8 +241,11 @@ class Mirror:
         finally:
             self._worker = None
             wishes, self._wishes = [*wishes, *self._wishes], []
+            reason = (
+                "remotedocker is stopping" if self._stopped else "of an error in remotedocker (see its log)"
+            )
             for wish in wishes:
-                wish.done.errback(self.passes.failed("remotedocker is stopping"))
+                wish.done.errback(self.passes.failed(reason))
             if (self._dirty or self._whole and self._watcher is not None) and not self._failing:
                 self._later(_REST)
 

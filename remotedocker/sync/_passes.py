@@ -5,7 +5,7 @@ One pass over a tree: look, compare, do what follows, and look again at what did
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
@@ -16,12 +16,12 @@ from remotedocker.sync._agreement import Agreement
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
-from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
+from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rename, SetMode, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
-from remotedocker.sync._remote import Pushed, RemoteHost, Tree
+from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, RemoteHost, Tree
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tar import UNSTABLE
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Scan, ancestors
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Entry, Scan, ancestors
 
 __all__ = ["Look", "Passes"]
 
@@ -118,7 +118,7 @@ class Passes:
             self.snapshot.agreed(changes)
 
     async def _examine(self, plan: Plan) -> None:
-        """Finds conflicts in which both sides have the same content after all, and takes them for agreements."""
+        """Finds conflicts in which both sides have the same content after all: they are agreements."""
         doubtful = [
             conflict
             for conflict in plan.conflicts.values()
@@ -205,9 +205,9 @@ class Passes:
     async def _push(self, operations: Sequence[Operation], again: bool) -> list[tuple[Operation, str]]:
         """@return: what failed, and how."""
         agreement = self.agreement
+        before = dict(agreement.ours)
         writing = agreement.writing(operations)
         if writing:
-            agreement.ours.update(writing)
             self.snapshot.writing(writing)
         facts = await self.host.facts()
         try:
@@ -216,11 +216,11 @@ class Passes:
         except BaseException:
             self.known = False
             raise
-        self._record(pushed, facts.coarse)
+        self._record(pushed, facts.coarse, before)
         self._note()
         return pushed.failed
 
-    def _record(self, pushed: Pushed, coarse: bool) -> None:
+    def _record(self, pushed: Pushed, coarse: bool, before: Mapping[bytes, Entry | None]) -> None:
         agreement = self.agreement
         unstable = set()
         for operation, sent in pushed.done:
@@ -240,8 +240,13 @@ class Passes:
             self._stamp = b""
             for operation, said in pushed.failed:
                 unstable.add(operation.path)
-                if said == "it is not what it was":
+                if isinstance(operation, Rename):
+                    unstable.add(operation.old)
+                if said == NOT_AS_EXPECTED:
+                    # Nothing was written now; what was broken off earlier still is.
                     agreement.ours.pop(operation.path, None)
+                    if operation.path in before:
+                        agreement.ours[operation.path] = before[operation.path]
         if unstable:
             self.look.again(unstable)
 

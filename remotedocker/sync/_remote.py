@@ -26,7 +26,10 @@ from remotedocker.sync._tar import UNSTABLE, TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import Entry
 
-__all__ = ["Facts", "Pushed", "RemoteHost", "Tree"]
+__all__ = ["NOT_AS_EXPECTED", "Facts", "Pushed", "RemoteHost", "Tree"]
+
+NOT_AS_EXPECTED = "it is not what it was"
+"""Why an operation failed of which the remote's tools said nothing: a comparison before it did."""
 
 _FAILED = re.compile(rb"\nF(\d+) ")
 _SLACK = 0.1
@@ -103,6 +106,7 @@ class RemoteHost:
         self._facts: Facts | None = None
         self._opening = DeferredLock()
         self._serial = 0
+        self._streams: set[CommandStream] = set()
         self._closed = False
 
     async def facts(self) -> Facts:
@@ -172,6 +176,9 @@ class RemoteHost:
     async def close(self) -> None:
         """Ends the shell for good."""
         self._closed = True
+        for stream in list(self._streams):
+            stream.abort()
+            await stream.gone
         await self._end()
 
     async def _end(self) -> None:
@@ -308,7 +315,7 @@ class RemoteHost:
         said: dict[int, str] = {}
         for index, message in _failures(output):
             for operation in builder.steps[index].operations:
-                said[id(operation)] = message or "it is not what it was"
+                said[id(operation)] = message or NOT_AS_EXPECTED
         for operation in operations:
             key = id(operation)
             if key in skipped:
@@ -331,7 +338,7 @@ class RemoteHost:
         builder.add(operations)
         where = quote(builder.stage).decode("utf-8", "surrogateescape")
         command = (
-            f"umask 077; mkdir {where} && cd {where} && tar -xpf - 2>&1 && sh ./s 2>&1;"
+            f"umask 077; mkdir -p {where} && cd {where} && tar -xpf - 2>&1 && sh ./s 2>&1;"
             f" e=$?; cd /; rm -rf {where}; printf '\\nE%d ' $e"
         )
         output: list[bytes] = []
@@ -340,12 +347,14 @@ class RemoteHost:
         try:
             await pump(chunks, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
             stream.finish()
+            await stream.ended
         except StreamLost:
             self._log.debug("The remote stopped reading a stream: {output}", output=b"".join(output)[-400:])
-        try:
-            await stream.ended
+            stream.ended.addErrback(lambda _: None)
         except (ConnectionClosed, ProcessTerminated) as ended:
             raise StreamLost(str(ended)) from ended
+        finally:
+            stream.abort()
         text = b"".join(output)
         head, found, status = text.rpartition(b"\nE")
         if not found:
@@ -358,6 +367,8 @@ class RemoteHost:
         factory = ProtocolFactory.forProtocol(lambda: CommandStream(receive))
         stream = await self.remote.command_endpoint(command).connect(factory)
         assert isinstance(stream, CommandStream)
+        self._streams.add(stream)
+        stream.gone.addCallback(lambda _: self._streams.discard(stream))
         return stream
 
     async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
@@ -381,9 +392,12 @@ class RemoteHost:
         receiver.transport = stream.transport
         stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)
         listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
-        await pump(listed, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
-        stream.finish()
-        await stream.ended
+        try:
+            await pump(listed, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
+            stream.finish()
+            await stream.ended
+        finally:
+            stream.abort()
         try:
             await receiver.drained()
         except TarFormatError as error:

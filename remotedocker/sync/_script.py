@@ -136,7 +136,7 @@ class ScriptBuilder:
     def prelude(self) -> bytes:
         """@return: the variables and functions that the steps need."""
         return (
-            b"R=%s S=%s\n"
+            b'R=%s S=%s; [ -d "$S" ] || mkdir -p -- "$S"\n'
             b'c() { cd -P -- "$R$1" && [ "$PWD" = "$R$1" ]; }\n'
             b"f() { printf '\\nF%%d ' \"$1\"; }\n"
             # A directory that holds something that is none of ours stays, as on the laptop's side.

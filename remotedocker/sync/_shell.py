@@ -97,12 +97,14 @@ class CommandStream(Protocol):
 
     @ivar gate: opens and closes as the transport wants more or less.
     @ivar ended: fires with C{None} when the command has ended well, and fails with what ended it otherwise.
+    @ivar gone: fires with C{None} when it has ended, however.
     """
 
     def __init__(self, receive: Callable[[bytes], None]) -> None:
         self._receive = receive
         self.gate = Gate()
         self.ended: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
         self.reason: Failure | None = None
 
     def connectionMade(self) -> None:
@@ -128,9 +130,17 @@ class CommandStream(Protocol):
         self.transport.unregisterProducer()  # type: ignore[attr-defined]
         self.transport.loseWriteConnection()  # type: ignore[attr-defined]
 
+    def abort(self) -> None:
+        """Ends it at once, if it has not ended by itself; nobody asks how any more."""
+        if self.reason is None:
+            self.ended.addErrback(lambda _: None)
+            assert self.transport is not None
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The command has ended."""
         self.reason = reason
+        self.gone.callback(None)
         self.gate.fail(StreamLost(reason.getErrorMessage()))
         if reason.check(ConnectionDone):
             self.ended.callback(None)

@@ -15,7 +15,6 @@ from remotedocker.sync._operations import (
     Delete,
     HardLink,
     MakeDirectory,
-    MakeSymlink,
     Operation,
     Rename,
     SetMode,
@@ -181,9 +180,12 @@ class Simulation:
         local: dict[bytes, Entry | None] = {path: None for path in base if path not in self.local.entries}
         for path, entry in self.local.entries.items():
             known = base.get(path)
-            if known is None or known.local._replace(mtime=0, links=1) != entry._replace(mtime=0, links=1):
-                local[path] = entry
-            elif not entry.is_directory and known.local.mtime != entry.mtime:
+            if (
+                known is None
+                or known.local._replace(mtime=0, links=1) != entry._replace(mtime=0, links=1)
+                or not entry.is_directory
+                and known.local.mtime != entry.mtime
+            ):
                 local[path] = entry
         remote: dict[bytes, Entry | None] = {path: None for path in base if path not in self.remote.entries}
         for path, entry in self.remote.entries.items():

@@ -134,4 +134,14 @@ class AgreementTests(SynchronousTestCase):
             MakeDirectory(b"d", DIRECTORY),
             Delete(b"gone", FILE),
         ]
-        self.assertEqual(Agreement().writing(operations), {b"in place": None, b"new": None, b"replaced": FILE})
+        agreement = Agreement()
+        expected = {b"in place": None, b"new": None, b"replaced": FILE}
+        self.assertEqual(agreement.writing(operations), expected)
+        self.assertEqual(agreement.ours, expected)
+
+    def test_writing_again(self) -> None:
+        """What was broken off twice, with different contents, may be anything."""
+        agreement = Agreement()
+        for entry, expected in ((FILE, FILE), (FILE, FILE), (SENT, None), (SENT, None)):
+            agreement.writing([WriteFile(b"f", entry, False, THEIRS)])
+            self.assertEqual(agreement.ours, {b"f": expected})
