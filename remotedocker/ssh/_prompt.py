@@ -96,10 +96,12 @@ class Prompter:
             descriptor = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        if check_only:
+        background = _in_background(descriptor)
+        if check_only or background:
             os.close(descriptor)
-            return -1
-        return descriptor
+        if background:
+            return None
+        return -1 if check_only else descriptor
 
     async def _ask(self, prompt: str, visible: bool) -> str | None:
         """@return: what was typed; None when the user would not."""
@@ -123,6 +125,14 @@ class Prompter:
             self._log.warn("SSH_ASKPASS {program} cannot be run: {error}", program=program, error=str(error))
             return None
         return await child.answer
+
+
+def _in_background(terminal: int) -> bool:
+    """@return: whether this process would be stopped if it used its terminal, for another job has that now."""
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:
+        return False
 
 
 def _harmless(prompt: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import termios
 from collections.abc import Awaitable
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotedocker.ssh._prompt import Prompter
 from tests.support import wait_until
@@ -202,3 +204,33 @@ class ProgramTests(_PromptTestCase):
         """Who wants not to be asked is not."""
         prompter = self.make_prompter(SSH_ASKPASS="/bin/true", SSH_ASKPASS_REQUIRE="force")
         self.assertIsNone(prompter.answers(batch_mode=True).secret)
+
+
+_JOBS = """
+import os, pty, sys
+from remotedocker.ssh._prompt import Prompter
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+child, terminal = pty.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    os.write(log, b"foreground: %a\\n" % Prompter(None, {}).able)
+    job = os.fork()
+    if job:
+        os.waitpid(job, 0)
+    else:
+        os.setpgid(0, 0)
+        os.write(log, b"background: %a\\n" % Prompter(None, {}).able)
+    os._exit(0)
+"""
+
+
+class JobTests(SynchronousTestCase):
+    """Foreground and background."""
+
+    def test_background(self) -> None:
+        """A process in the background leaves the terminal alone, which would stop it, and asks nobody."""
+        log = Path(self.mktemp())
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", _JOBS, str(log)], check=True, env=environ)
+        self.assertEqual(log.read_text(), "foreground: True\nbackground: False\n")
