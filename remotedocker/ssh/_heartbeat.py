@@ -6,6 +6,7 @@ laptop was asleep.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,28 @@ if TYPE_CHECKING:
     from remotedocker.ssh._connection import Connection
     from remotedocker.ssh._transport import ClientTransport
 
-__all__ = ["Heartbeat"]
+__all__ = ["Heartbeat", "seconds_asleep"]
 
 _TICK = 1.0
 #: Seconds of silence after which the server is asked, and seconds in which something must come then.
 _IDLE = 4.0
 _PATIENCE = 9.0
-#: A tick this late means that the machine was asleep (or this process was stopped).
+#: A tick this late means that this process had no time to listen: what the server said is still to be read.
+_LATE = 3.0
+#: After so many seconds of sleep the link is probably dead, and little patience is due.
 _ASLEEP = 5.0
 _PATIENCE_AFTER_SLEEP = 1.5
+#: Patience where another link to the same host was lost just now.
+_PATIENCE_IF_SUSPECT = 4.0
+
+
+def seconds_asleep() -> float:
+    """
+    @return: seconds that this machine has spent asleep, from an unknown beginning; where the system does not
+        count them, a change of the clock looks like sleep.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_REALTIME)
+    return time.clock_gettime(clock) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class Heartbeat:
@@ -39,11 +53,13 @@ class Heartbeat:
         dead: Callable[[str], None],
         interval: float = 0.0,
         count: int = 3,
+        asleep: Callable[[], float] = seconds_asleep,
     ) -> None:
         """
         @param dead: called once, with a reason, when the server does not answer any more.
         @param interval: C{ServerAliveInterval} in seconds, or 0 for our own.
         @param count: C{ServerAliveCountMax}; used with C{interval} only.
+        @param asleep: see L{seconds_asleep}.
         """
         self._clock = clock
         self._transport = transport
@@ -53,6 +69,8 @@ class Heartbeat:
         self._patience = interval * count if interval else _PATIENCE
         self._asked_at: float | None = None
         self._patience_now = self._patience
+        self._asleep = asleep
+        self._slept = asleep()
         self._last_tick = clock.seconds()
         self._call: IDelayedCall | None = clock.callLater(_TICK, self._tick)
 
@@ -64,15 +82,19 @@ class Heartbeat:
 
     def suspect(self) -> None:
         """There is reason to believe that the link is dead: asks now, and does not wait long."""
-        self._ask(self._clock.seconds(), min(_PATIENCE_AFTER_SLEEP, self._patience))
+        self._ask(self._clock.seconds(), min(_PATIENCE_IF_SUSPECT, self._patience))
 
     def _tick(self) -> None:
         """Once a second."""
         now = self._clock.seconds()
-        slept, self._last_tick = now - self._last_tick > _ASLEEP, now
+        late, self._last_tick = now - self._last_tick > _LATE, now
+        slept_before, self._slept = self._slept, self._asleep()
         self._call = self._clock.callLater(_TICK, self._tick)
-        if slept:
+        if self._slept - slept_before > _ASLEEP:
             self._ask(now, min(_PATIENCE_AFTER_SLEEP, self._patience))
+            return
+        if late:
+            self._ask(now, self._patience)
             return
         heard_at = self._transport.last_received
         if self._asked_at is not None and heard_at >= self._asked_at:

@@ -128,7 +128,7 @@ class Prompter:
 
 
 def _in_background(terminal: int) -> bool:
-    """@return: whether this process would be stopped if it used its terminal, for another job has that now."""
+    """@return: whether using the terminal would stop this process, for another job has it now."""
     try:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:

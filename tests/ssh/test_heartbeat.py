@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.ssh._heartbeat import Heartbeat
+from remotedocker.ssh._heartbeat import Heartbeat, seconds_asleep
 
 
 class HeartbeatTests(SynchronousTestCase):
@@ -20,10 +20,11 @@ class HeartbeatTests(SynchronousTestCase):
         self.asked: list[float] = []
         self.dead: list[tuple[float, str]] = []
         self.rekeyed = 0
+        self.slept = 1000.0
 
     def begin(self, interval: float = 0.0, count: int = 3) -> Heartbeat:
         """@return: a heartbeat of the link that this is."""
-        return Heartbeat(self.clock, self, self, self._dead, interval, count)  # type: ignore[arg-type]
+        return Heartbeat(self.clock, self, self, self._dead, interval, count, lambda: self.slept)  # type: ignore[arg-type]
 
     def _dead(self, reason: str) -> None:
         self.dead.append((self.clock.seconds(), reason))
@@ -99,7 +100,7 @@ class HeartbeatTests(SynchronousTestCase):
         self.begin()
         self.run_for(10)
         self.answers = False
-        self.clock.advance(3600)
+        self.sleep(3600)
         woken = self.clock.seconds()
         self.assertEqual(self.asked[-1], woken)
         self.run_for(3)
@@ -110,9 +111,32 @@ class HeartbeatTests(SynchronousTestCase):
         """A link that outlived the sleep is kept."""
         self.begin()
         self.run_for(10)
-        self.clock.advance(3600)
+        self.sleep(3600)
         self.run_for(30)
         self.assertEqual(self.dead, [])
+
+    def sleep(self, seconds: float) -> None:
+        """The machine sleeps, and wakes."""
+        self.slept += seconds
+        self.clock.advance(seconds)
+
+    def test_busy_process(self) -> None:
+        """A process that had no time for a while gives the server all the time that it is due."""
+        self.begin()
+        self.run_for(10)
+        self.answers = False
+        self.clock.advance(20)
+        busy_until = self.clock.seconds()
+        self.run_for(8)
+        self.assertEqual(self.dead, [])
+        self.run_for(4)
+        self.assertEqual(len(self.dead), 1)
+        self.assertGreaterEqual(self.dead[0][0] - busy_until, 9)
+
+    def test_seconds_asleep(self) -> None:
+        """The machine does not sleep while this is asked."""
+        before = seconds_asleep()
+        self.assertLess(abs(seconds_asleep() - before), 1)
 
     def test_suspect(self) -> None:
         """On a suspicion the server is asked at once, with little patience."""
@@ -120,7 +144,7 @@ class HeartbeatTests(SynchronousTestCase):
         self.run_for(2)
         self.answers = False
         heartbeat.suspect()
-        self.run_for(3)
+        self.run_for(5)
         self.assertEqual(len(self.dead), 1)
 
     def test_configured(self) -> None:
