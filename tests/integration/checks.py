@@ -6,11 +6,14 @@ L{AssertionError}: the tests call them for agents of which it must hold, and for
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from tests.integration.agent import free_port
 from tests.integration.base import Docker
@@ -23,6 +26,7 @@ __all__ = [
     "fetch",
     "listens",
     "run_web_server",
+    "tar_contents",
     "wait_for_page",
 ]
 
@@ -161,3 +165,17 @@ def check_files_come_back(docker: Docker, directory: Path) -> None:
         str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()
     }
     assert found == {"result": "SOURCE\n", "made/file": "deep\n"}, found
+
+
+def tar_contents(archive: IO[bytes]) -> dict[str, str]:
+    """SHA-256 of each file in a tar; newer daemons write another time into each image saved."""
+    found: dict[str, str] = {}
+    with archive, tarfile.open(fileobj=archive) as members:
+        for member in members:
+            file = members.extractfile(member)
+            if file is not None:
+                digest = hashlib.sha256()
+                while block := file.read(2**20):
+                    digest.update(block)
+                found[member.name] = digest.hexdigest()
+    return found

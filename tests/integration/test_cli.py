@@ -12,7 +12,6 @@ import signal
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tests.integration.base import (
@@ -23,6 +22,7 @@ from tests.integration.base import (
     Outcome,
     Scenario,
 )
+from tests.integration.checks import tar_contents
 
 SAVED_SIZE = 200 * 2**20
 
@@ -520,25 +520,11 @@ class BigImageTests(IntegrationTestCase):
         for side, name in ((docker, "through"), (direct, "direct")):
             outcome = side("save", "-o", str(self.scratch / name), image)
             self.assertEqual(outcome, Outcome(0, b"", b""))
-        self.assertEqual(*(contents(self.scratch / name) for name in ("through", "direct")))
+        self.assertEqual(*(tar_contents((self.scratch / name).open("rb")) for name in ("through", "direct")))
         wanted = direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image)
         self.assertEqual(direct("rmi", "-f", image).status, 0)
         self.assertEqual(docker("load", "-q", "-i", str(self.scratch / "through")).status, 0)
         self.assertEqual(direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image), wanted)
-
-
-def contents(path: Path) -> dict[str, str]:
-    """SHA-256 of each file in a tar; newer daemons write another time into each one that they make."""
-    found: dict[str, str] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            file = archive.extractfile(member)
-            if file is not None:
-                digest = hashlib.sha256()
-                while block := file.read(2**20):
-                    digest.update(block)
-                found[member.name] = digest.hexdigest()
-    return found
 
 
 def _has_buildkit(version: str, path: str) -> bool:
