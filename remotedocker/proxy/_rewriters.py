@@ -7,6 +7,7 @@ the table that says which endpoint gets which.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define
@@ -31,7 +32,7 @@ from remotedocker.docker import (
     translate_volume_list,
     with_query,
 )
-from remotedocker.http import RequestHead, ResponseHead
+from remotedocker.http import RequestHead, ResponseHead, keeps_alive
 from remotedocker.proxy._commands import (
     Collect,
     CollectExec,
@@ -51,21 +52,36 @@ from remotedocker.proxy._rewriting import Forward, Reply, Rewriter, TranslatedEr
 
 __all__ = ["rewriter_for"]
 
+_LENGTH_OR_TYPE = re.compile(rb"Content-(?:Length|Type):", re.IGNORECASE)
+
+
+def _pong_with_body(head: bytes) -> bytes:
+    """
+    @param head: of an answer to C{HEAD /_ping}.
+    @return: the answer to C{GET /_ping}, its fields in the order in which Go's server writes them.
+    """
+    fields = [line for line in head.split(b"\r\n") if not _LENGTH_OR_TYPE.match(line)]
+    fields[-2:] = [b"Content-Length: 2", b"Content-Type: text/plain; charset=utf-8", b"", b"OK"]
+    return b"\r\n".join(fields)
+
 
 class PingRewriter(Rewriter):
-    """Answered from what is known of the daemon, while the login is proven alive."""
+    """
+    Answered from what is known of the daemon, while the login is proven alive; an answer that would have to
+    look otherwise (HTTP/1.0, C{Connection: close}) is the daemon's to give.
+    """
 
     collects = True
 
     def ask(self, body: bytes) -> Effect | None:
         """See L{Rewriter.ask}."""
-        return Ping()
+        return Ping() if self.head.version == (1, 1) and keeps_alive(self.head) else None
 
     def forward(self, value: object) -> Forward | Reply:
         """See L{Rewriter.forward}."""
         if not isinstance(value, bytes):
             return Forward()
-        return Reply(value if self.head.method == b"HEAD" else value + b"OK")
+        return Reply(value if self.head.method == b"HEAD" else _pong_with_body(value))
 
 
 @define(eq=False)
