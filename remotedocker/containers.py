@@ -75,6 +75,7 @@ class _Container:
     @ivar starting: a start that passes by the proxy is under way; its events bring nothing new.
     @ivar restarts: the daemon may start it again by itself (C{HostConfig.RestartPolicy}).
     @ivar died: a C{die} was seen since that start began, so whether it runs must be asked.
+    @ivar mounts_known: its mirrors are attached; with C{--volumes-from} only the daemon knows them.
     """
 
     container_id: str
@@ -82,13 +83,9 @@ class _Container:
     owned: OwnedContainer | None
     starting: bool = False
     died: bool = True
+    mounts_known: bool = True
     restarts: bool = False
     lock: DeferredLock = Factory(DeferredLock)
-
-
-def _has_ports_of_its_own(network_mode: str) -> bool:
-    """Whether the daemon publishes ports in that network mode (docs.docker.com, C{--network})."""
-    return network_mode not in ("host", "none") and not network_mode.startswith("container:")
 
 
 async def _both(first: Deferred[_Result], second: Deferred[_Other]) -> tuple[_Result, _Other]:
@@ -137,10 +134,11 @@ class Containers:
             labels=encode_labels(self._agent_id, secrets.token_hex(8), spec, forwarded),
             forwarded=forwarded,
             warnings=warnings,
+            inherits_mounts=spec.inherits_mounts,
         )
 
     async def _plan_ports(self, spec: CreateSpec) -> tuple[tuple[ContainerPort, ...], tuple[str, ...]]:
-        if not self._policy.forward or not _has_ports_of_its_own(spec.network_mode):
+        if not self._policy.forward or not spec.has_own_ports:
             return (), ()
         wanted = set(spec.ports)
         if spec.publish_all:
@@ -154,7 +152,9 @@ class Containers:
 
     def created(self, container_id: str, name: str, plan: CreatePlan) -> None:
         """See L{IContainers.created}."""
-        self._known[container_id] = _Container(container_id, name, decode_labels(plan.labels))
+        self._known[container_id] = _Container(
+            container_id, name, decode_labels(plan.labels), mounts_known=not plan.inherits_mounts
+        )
         self._mirrors.attach(
             container_id,
             {placed.remote_source: placed.mount.read_only for placed in plan.placed if placed.mirrored},
@@ -186,6 +186,9 @@ class Containers:
     async def _prepare(self, container: _Container) -> None:
         container_id = container.container_id
         before = self._forwards.local_ports(container_id)
+        if not container.mounts_known:
+            self._mirrors.attach(container_id, bind_sources(await self._daemon.inspect(container_id)))
+            container.mounts_known = True
         try:
             await _both(
                 self._mirrors.ready(container_id),

@@ -291,6 +291,16 @@ class ContainersTests(SynchronousTestCase):
         self.successResultOf(self.containers.started(ID, False))
         self.assertEqual(self.calls[-1], ("release", ID))
 
+    def test_inherited_mounts(self) -> None:
+        """The mounts of C{--volumes-from} are learnt from the daemon before the first start."""
+        self.create(CreateSpec("busybox", inherits_mounts=True))
+        self.successResultOf(self.containers.starting(ID))
+        self.assertEqual(self.named(), ["inspect", "attach", "ready", "reserve"])
+        self.assertIn(("attach", ID, {"/mirror/src": True}), self.calls)
+        self.calls.clear()
+        self.successResultOf(self.containers.starting(ID))
+        self.assertNotIn("attach", self.named())
+
     def test_start_without_ports(self) -> None:
         """A container without published ports costs no question after its start."""
         self.create(CreateSpec("busybox"))

@@ -111,6 +111,7 @@ class CreateRequest:
             network_mode=host.text("NetworkMode"),
             labels={key: value for key, value in labels.items() if not is_own_label(key)},
             binds=tuple(bind for bind in binds if isinstance(bind, str)) if binds else None,
+            inherits_mounts=bool(host.elements("VolumesFrom")),
         )
         return cls(spec, document, slots)
 

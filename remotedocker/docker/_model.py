@@ -122,6 +122,7 @@ class CreateSpec:
     @ivar network_mode: C{HostConfig.NetworkMode}, C{""} if absent.
     @ivar labels: the user's labels.
     @ivar binds: C{HostConfig.Binds} as typed, named volumes too; None if the request has none.
+    @ivar inherits_mounts: it takes the mounts of other containers (C{HostConfig.VolumesFrom}).
     """
 
     image: str
@@ -132,6 +133,12 @@ class CreateSpec:
     network_mode: str = ""
     labels: Mapping[str, str] = Factory(dict)
     binds: tuple[str, ...] | None = None
+    inherits_mounts: bool = False
+
+    @property
+    def has_own_ports(self) -> bool:
+        """Whether the daemon publishes ports in that network mode."""
+        return self.network_mode not in ("host", "none") and not self.network_mode.startswith("container:")
 
 
 @frozen
@@ -144,12 +151,14 @@ class CreatePlan:
     @ivar forwarded: the container ports to be bound on the remote's loopback at a port of its
         choosing, instead of as asked.
     @ivar warnings: lines for the create answer's C{Warnings}.
+    @ivar inherits_mounts: as in L{CreateSpec}.
     """
 
     placed: tuple[PlacedMount, ...] = ()
     labels: Mapping[str, str] = Factory(dict)
     forwarded: tuple[ContainerPort, ...] = ()
     warnings: tuple[str, ...] = ()
+    inherits_mounts: bool = False
 
 
 @frozen

@@ -168,13 +168,12 @@ class HostTests(RemoteTestCase):
     async def test_failed(self) -> None:
         """What the remote cannot do is told with its words; all else is done."""
         (self.there / "full").mkdir()
-        (self.there / "full" / "x").write_text("x")
         for others in ([self.file("a")], self.bulk()):
-            delete = Delete(b"full", DIRECTORY)
+            delete = Delete(b"full", FILE)
             pushed = await self.push([*others, delete], guarded=False)
             ((operation, said),) = pushed.failed
             self.assertIs(operation, delete)
-            self.assertIn("not empty", said)
+            self.assertIn("directory", said)
             self.assertEqual(len(pushed.done), len(others))
 
     async def test_links(self) -> None:
