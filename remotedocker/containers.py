@@ -295,7 +295,7 @@ class Containers:
             if not container.died and not container.starting:
                 self._background(container, self._follow)
         elif event.action == "destroy":
-            self._background(container, self._removed)
+            self._background(container, lambda each: self._gone(each.container_id))
         elif event.action == "rename":
             container.name = event.attributes.get("name", container.name)
 
@@ -382,9 +382,6 @@ class Containers:
             if state.get("Restarting") or state.get("Running"):
                 return
         await self._forwards.release(container_id)
-
-    async def _removed(self, container: _Container) -> None:
-        await self._gone(container.container_id)
 
     async def _gone(self, container_id: str) -> None:
         self._known.pop(container_id, None)
