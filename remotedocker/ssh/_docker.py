@@ -112,14 +112,18 @@ class DockerChannels:
     async def _find_another_way(self, connection: Connection, refused: ChannelRefused) -> Channel:
         """
         Finds out why a channel was refused, for the protocol does not tell what is forbidden from what is not
-        there, nor from a daemon that is so busy that nobody more can queue.
+        there, nor from a daemon that is so busy that nobody more can queue: that is simply tried again, one
+        after the other.
 
         @return: a channel after all.
         """
         await self._one_at_a_time.acquire()
         try:
             if self.forwards(connection):
-                await self._look_there(connection, refused)
+                try:
+                    return cast(Channel, await self.direct(connection))
+                except ChannelRefused:
+                    await self._look_there(connection, refused)
                 try:
                     return cast(Channel, await self.direct(connection))
                 except ChannelRefused as again:
