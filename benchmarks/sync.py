@@ -102,7 +102,7 @@ class Bench:
     def directory(self, name: str) -> Path:
         """@return: a path that is new."""
         self.serial += 1
-        return self.top / "remote" / f"{name}{self.serial}"
+        return self.top / "remote" / f"{name}{self.serial}-{self.port}"
 
 
 class Ours:

@@ -26,7 +26,7 @@ from remotedocker.sync._remote import RemoteHost, Tree
 from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import Scan, under
+from remotedocker.sync._tree import Scan, ancestors, under
 from remotedocker.sync._watch import make_watcher
 
 __all__ = ["Means", "Mirror"]
@@ -102,6 +102,7 @@ class Mirror:
         self._report = report
         self._dirty: set[bytes] = set()
         self._whole = True
+        self._fresh: Scan | None = None
         self._taken: set[bytes] = set()
         self._taken_whole = False
         self._watcher: Any = None
@@ -147,6 +148,9 @@ class Mirror:
         if self._watcher is not None and not self._whole:
             return []
         scan = await self._means.run(self._scan_whole)
+        if self._watcher is not None and self._worker is None:
+            # The first pass needs not look again at what was not told of since.
+            self._fresh, self._whole = scan, False
         return self._problems(scan)
 
     def watch(self) -> None:
@@ -330,6 +334,19 @@ class Mirror:
         except ScanLimit as limit:
             raise self._too_large(limit) from limit
 
+    def _scan_parts(self, paths: set[bytes], fresh: Scan | None) -> Scan:
+        base = self.passes.agreement.base
+        scan = self._scanner().parts(paths, base)
+        if fresh is None:
+            return scan
+        outdated = {path for path in paths if path not in scan.delta}
+        gone = {path for path in outdated if path not in base}
+        for path, entry in fresh.delta.items():
+            if path not in outdated and not any(above in gone for above in ancestors(path)):
+                scan.delta.setdefault(path, entry)
+        scan.unknown |= fresh.unknown
+        return scan
+
     def _too_large(self, limit: ScanLimit) -> TreeTooLarge:
         configuration = self._means.configuration
         source = self._text()
@@ -345,14 +362,14 @@ class Mirror:
             self._watcher.drain()
         dirty, self._dirty = self._dirty, set()
         whole = self._whole or self._watcher is None
+        fresh, self._fresh = self._fresh, None
         if whole:
             scanning = self._means.run(self._scan_whole)
         else:
-            base = self.passes.agreement.base
-            scanning = self._means.run(self._scanner().parts, {*dirty, *paths}, base)
+            scanning = self._means.run(self._scan_parts, {*dirty, *paths}, fresh)
         self._whole = False
         self._taken |= dirty
-        self._taken_whole = self._taken_whole or whole
+        self._taken_whole = self._taken_whole or whole or fresh is not None
 
         def noted(scan: Scan) -> Scan:
             self._problems(scan)

@@ -5,6 +5,8 @@ One pass over a tree: look, compare, do what follows, and look again at what did
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import Factory, define, field
@@ -234,7 +236,8 @@ class Passes:
         for operation, reason in pushed.skipped:
             agreement.ours.pop(operation.path, None)
             unstable.add(operation.path)
-            self._tell(operation.path, reason)
+            if reason != os.strerror(errno.ENOENT):
+                self._tell(operation.path, reason)
         if pushed.failed:
             self.known = False
             self._stamp = b""

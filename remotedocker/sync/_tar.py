@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 from attrs import define, field, frozen
@@ -49,13 +51,6 @@ class Member:
     content: bytes | None = None
 
 
-def _number(value: int, width: int) -> bytes | None:
-    """@return: C{value} in octal with a NUL behind it, or None if it does not fit."""
-    if not 0 <= value < 8 ** (width - 1):
-        return None
-    return b"%0*o\0" % (width - 1, value)
-
-
 def _record(key: bytes, value: bytes) -> bytes:
     """@return: one record of an extended header: its own length in decimal, C{key=value}, a newline."""
     rest = len(key) + len(value) + 3
@@ -72,26 +67,33 @@ def _decimal_time(nanoseconds: int) -> bytes:
     return b"%d.%09d" % (seconds, fraction)
 
 
+_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s")
+"""Name, mode, owner, group, size, time, checksum, type, link and magic; all that follows is empty."""
+
+_REST = bytes(BLOCK - _FIELDS.size)
+_MAGIC = b"ustar\x0000"
+
+
 def _block(
     name: bytes, mode: int, owner: int, group: int, size: int, seconds: int, kind: bytes, link: bytes
 ) -> bytes:
-    fields = b"".join(
-        (
-            name[:100].ljust(100, b"\0"),
-            b"%07o\0" % (mode & 0o7777),
-            _number(owner, 8) or _number(0, 8) or b"",
-            _number(group, 8) or _number(0, 8) or b"",
-            _number(size, 12) or b"0" * 11 + b"\0",
-            _number(seconds, 12) or b"0" * 11 + b"\0",
-            b" " * 8,
-            kind,
-            link[:100].ljust(100, b"\0"),
-            b"ustar\x0000",
-            bytes(32 + 32 + 8 + 8 + 155),
-        )
+    """@return: a header; numbers that do not fit are 0, for an extended header has them."""
+    fields = (
+        name[:100],
+        b"%07o" % (mode & 0o7777),
+        b"%07o" % (owner if 0 <= owner < 8**7 else 0),
+        b"%07o" % (group if 0 <= group < 8**7 else 0),
+        b"%011o" % (size if 0 <= size < 8**11 else 0),
+        b"%011o" % (seconds if 0 <= seconds < 8**11 else 0),
     )
-    block = fields.ljust(BLOCK, b"\0")
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    checksum = sum(_FIELDS.pack(*fields, b"        ", kind, link[:100], _MAGIC))
+    return _FIELDS.pack(*fields, b"%06o\0 " % checksum, kind, link[:100], _MAGIC) + _REST
+
+
+@lru_cache(256)
+def _extended_block(size: int) -> bytes:
+    """@return: the header of an extended header, whose name nobody sees."""
+    return _block(b"@PaxHeader", 0o600, 0, 0, size, 0, _PAX, b"")
 
 
 def header(name: bytes, entry: Entry, link: bytes | None = None) -> bytes:
@@ -128,8 +130,7 @@ def header(name: bytes, entry: Entry, link: bytes | None = None) -> bytes:
     main = _block(name, permissions, entry.owner, entry.group, size, seconds, kind, target)
     if not records:
         return main
-    extended = _block(b"@PaxHeader", 0o600, 0, 0, len(records), 0, _PAX, b"")
-    return extended + records + bytes(-len(records) % BLOCK) + main
+    return _extended_block(len(records)) + records + bytes(-len(records) % BLOCK) + main
 
 
 def write_members(
