@@ -4,9 +4,11 @@ A real sshd, and a login to it, for one test.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,18 @@ from tests.support.sshd import RunningSSHD, start_sshd
 __all__ = ["RealServerMixin"]
 
 
+@cache
+def _shared_server() -> RunningSSHD:
+    """@return: the sshd that all tests of this process share, started at the first call."""
+    server = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")))
+    atexit.register(server.stop, remove=True)
+    return server
+
+
 class RealServerMixin:
     """
-    Mixed into a trial C{TestCase}: one sshd for the class, started at its first use; another one for a test
-    that wants it configured otherwise.
+    Mixed into a trial C{TestCase}: one sshd for all tests, which ends with this process; another one for a
+    test that wants it configured otherwise.
 
     @ivar server: the sshd.
     @ivar remote: the login, after L{log_in}.
@@ -30,27 +40,14 @@ class RealServerMixin:
         slow that they would be.
     """
 
-    _shared: RunningSSHD | None = None
     _own: RunningSSHD | None = None
     remote: Remote
     warm = False
 
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Ends the server of the class."""
-        if cls._shared is not None:
-            cls._shared.stop(remove=True)
-            cls._shared = None
-
     @property
     def server(self) -> RunningSSHD:
         """The sshd."""
-        if self._own is not None:
-            return self._own
-        cls = type(self)
-        if cls._shared is None:
-            cls._shared = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")))
-        return cls._shared
+        return _shared_server() if self._own is None else self._own
 
     def start_server(self, extra_config: str) -> RunningSSHD:
         """Starts an sshd for this test alone."""

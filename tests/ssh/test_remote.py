@@ -313,7 +313,7 @@ class BulkTests(_RemoteTestCase):
         await self.remote.run("true")
         await (await self.remote.filesystem()).real_path(b".")
         self.assertEqual(bulk.login.connection._next_id - before, 3)
-        self.assertEqual(len(self.server.sessions()), 2)
+        await self.until(lambda: len(self.server.sessions()) == 2)
         self.assertIsNot(main.login.connection, bulk.login.connection)
 
     async def test_degrades(self) -> None:

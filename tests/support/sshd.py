@@ -5,6 +5,7 @@ free.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import select
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from attrs import define
 __all__ = ["RunningSSHD", "free_port", "make_key", "sshd_available", "start_sshd"]
 
 _STARTED_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
 
 
 def sshd_available() -> bool:
@@ -197,6 +200,12 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
     return RunningSSHD(port, user, identity, known_hosts, directory, process)
 
 
+def _end_with_parent() -> None:
+    """In the server's process: Linux ends it when the tests' process is gone, even if that was killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _launch(directory: Path, port: int) -> subprocess.Popen[bytes]:
     """@return: an sshd that answers on C{port}."""
     sshd = _find("sshd")
@@ -207,6 +216,7 @@ def _launch(directory: Path, port: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            preexec_fn=_end_with_parent,
         )
     until = time.monotonic() + _STARTED_SECONDS
     while time.monotonic() < until and process.poll() is None:
