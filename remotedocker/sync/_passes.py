@@ -162,10 +162,7 @@ class Passes:
     async def _list(self) -> None:
         """Brings L{Agreement.pending} up to date."""
         agreement, facts = self.agreement, await self.host.facts()
-        if not facts.lists:
-            self.known = True
-            return
-        if not self._stamp:
+        if not self._stamp or not facts.lists:
             records, stamp = await self.host.list_tree(self.tree)
             found: RemoteScan = await self.run(differences, records, agreement.base, facts.coarse)
             agreement.pending.clear()

@@ -19,6 +19,7 @@ from remotedocker.interfaces import IRemote
 from remotedocker.sync._flow import InThread, pump
 from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
 from remotedocker.sync._operations import Operation, WriteFile
+from remotedocker.sync._plain import parse_plain, plain_command
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import CommandStream, Shell, StreamLost
 from remotedocker.sync._shellwords import quote
@@ -220,6 +221,8 @@ class RemoteHost:
     async def list_tree(self, tree: Tree) -> tuple[list[Listed], bytes]:
         """@return: all that the remote has of C{tree}, and the remote's time just before."""
         facts = await self.facts()
+        if not facts.lists:
+            return await self._listing(plain_command(facts.base + tree.place), parse_plain)
         return await self._listing(list_command(facts.base + tree.place))
 
     async def list_parts(self, tree: Tree, paths: Iterable[bytes]) -> list[Listed]:
@@ -233,10 +236,14 @@ class RemoteHost:
         facts = await self.facts()
         return await self._listing(changes_command(facts.base + tree.place, since))
 
-    async def _listing(self, command: bytes) -> tuple[list[Listed], bytes]:
+    async def _listing(
+        self, command: bytes, parse: Callable[[bytes], list[Listed]] = parse_listing
+    ) -> tuple[list[Listed], bytes]:
         output = await self.ask(b"date +%s.%N\n" + command)
         stamp, _, rest = output.partition(b"\n")
-        return await self._run(parse_listing, rest), b"%.9f" % max(0.0, float(stamp) - _SLACK)
+        # A date that knows no fractions prints their format instead.
+        seconds = float(stamp.removesuffix(b".%N"))
+        return await self._run(parse, rest), b"%.9f" % max(0.0, seconds - _SLACK)
 
     async def checksums(self, tree: Tree, paths: Sequence[bytes]) -> dict[bytes, bytes]:
         """@return: the SHA-256, in hexadecimal, of each file that could be read."""
@@ -382,12 +389,12 @@ class RemoteHost:
         if names == [b"./"]:
             directory, _, name = directory.rpartition(b"/")
             names = [b"./" + name]
-        options = "--hard-dereference --format=gnu"
+        program = "tar -c --no-recursion --hard-dereference --format=gnu --null -T - -f -"
         if not facts.gnu_tar:
-            options = ""
+            program = "xargs -0 tar -c -f -"
         where = quote(directory).decode("utf-8", "surrogateescape")
-        command = f"cd -P -- {where} && exec tar -c --no-recursion {options} --null -T - -f - 2>/dev/null"
-        receiver = Receiver(TarReader(sink), self._run)
+        command = f"cd -P -- {where} && exec {program} 2>/dev/null"
+        receiver = Receiver(TarReader(sink, several=not facts.gnu_tar), self._run)
         stream = await self._command(f"exec sh -c {_quoted(command)}", receiver.take)
         receiver.transport = stream.transport
         stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)

@@ -215,10 +215,12 @@ class TarReader:
     Reads an archive as its bytes come.
 
     @ivar sink: told of each member.
+    @ivar several: what follows an end marker is another archive.
     @ivar finished: whether the end marker was met.
     """
 
     sink: TarSink
+    several: bool = False
     finished: bool = field(init=False, default=False)
     _buffer: bytearray = field(init=False, factory=bytearray)
     _left: int = field(init=False, default=0)
@@ -289,7 +291,7 @@ class TarReader:
 
     def _header(self, block: bytes) -> None:
         if block == bytes(BLOCK):
-            self.finished = True
+            self.finished = not self.several
             return
         if sum(block) - sum(block[148:156]) + 8 * 32 != _octal(block[148:156]):
             raise TarFormatError("a header's checksum is wrong")

@@ -22,7 +22,7 @@ from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, Tr
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
 from tests.support.waiting import wait_until
-from tests.sync.local_remote import LocalRemote
+from tests.sync.local_remote import LocalRemote, busybox_tools
 
 
 def _content(path: bytes) -> bytes:
@@ -57,6 +57,7 @@ class MirrorsTestCase(TestCase):
     """A laptop's directory, a remote's home, and mirrors between them."""
 
     timeout = 60
+    busybox = False
 
     def setUp(self) -> None:
         """Makes both sides."""
@@ -66,7 +67,7 @@ class MirrorsTestCase(TestCase):
         self.state = top / "state"
         for each in (self.laptop, self.home, self.state):
             each.mkdir(parents=True)
-        self.remote = LocalRemote(reactor, self.home)
+        self.remote = LocalRemote(reactor, self.home, busybox_tools(top) if self.busybox else None)
         self.mirrors: Mirrors = self.make()
 
     def make(self, **options: Any) -> Mirrors:
@@ -462,6 +463,47 @@ class PullTests(MirrorsTestCase):
             file.unlink()
         await self.failing(self.mirrors.ready("c1"), SyncFailed)
         self.assertEqual(sorted(tree(Path(placed.remote_source))), ["a", "b", "c"])
+
+
+class BusyboxTests(MirrorsTestCase):
+    """A remote that has nothing but busybox: its times have whole seconds only."""
+
+    busybox = True
+
+    def same(self, placed: PlacedMount) -> None:
+        """Both sides have the same, but for the times."""
+        here, there = (
+            {name: value[:2] + value[3:] for name, value in tree(root).items()}
+            for root in (self.laptop, Path(placed.remote_source))
+        )
+        self.assertEqual(here, there)
+
+    async def test_both_ways(self) -> None:
+        """Everything goes there and comes back: bulk and single changes, links, deletions and renames."""
+        for number in range(80):
+            file = self.laptop / f"d{number % 5}" / f"f {number}"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"%d" % number * number)
+        (self.laptop / "link").symlink_to("d1/f 1")
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        self.same(placed)
+        (self.laptop / "d1" / "f 1").write_text("edited here")
+        (self.laptop / "d2").rename(self.laptop / "moved")
+        (self.laptop / "d3" / "f 3").unlink()
+        await self.mirrors.ready("c1")
+        self.same(placed)
+        (there / "d1" / "f 6").write_text("edited there")
+        (there / "new\nname").write_text("made there")
+        (there / "d4" / "f 9").unlink()
+        (there / "d4").rename(there / "d5")
+        (there / "second").symlink_to("link")
+        await self.mirrors.collect("c1")
+        self.same(placed)
+        self.assertEqual((self.laptop / "d1" / "f 6").read_text(), "edited there")
+        self.assertEqual((self.laptop / "new\nname").read_text(), "made there")
+        self.assertEqual(os.readlink(self.laptop / "second"), "link")
+        self.assertFalse((self.laptop / "d4").exists())
 
 
 class RestartTests(MirrorsTestCase):
