@@ -70,6 +70,7 @@ class Mirrors:
         self._mirrors: dict[bytes, Mirror] = {}
         self._used: dict[str, dict[bytes, bool]] = {}
         self._running: set[str] = set()
+        self._ending: dict[str, Deferred[None]] = {}
         self._base = ""
         self._early: dict[str, dict[str, bool]] = {}
         self._expiring = LoopingCall(run, trash.expire)
@@ -278,7 +279,16 @@ class Mirrors:
             mirror.use(container_id, True)
 
     def collect(self, container_id: str) -> Deferred[None]:
-        """See L{IMirrors.collect}."""
+        """See L{IMirrors.collect}; for one that was released, of what it had last."""
+        ending = self._ending.get(container_id)
+        if ending is not None:
+            followed: Deferred[None] = Deferred()
+
+            def follow(result: None) -> None:
+                followed.callback(None)
+
+            ending.addCallback(follow)
+            return followed
         waiting = [
             mirror.wish(remote=True).addErrback(self._quietly)
             for mirror, read_only in self._of(container_id)
@@ -296,9 +306,19 @@ class Mirrors:
         """See L{IMirrors.release}."""
         self._running.discard(container_id)
         self._early.pop(container_id, None)
-        for mirror, _ in self._of(container_id):
-            mirror.leave(container_id)
-        self._used.pop(container_id, None)
+        if container_id in self._ending or container_id not in self._used:
+            return
+        ending = self.collect(container_id)
+        mirrors = self._of(container_id)
+        del self._used[container_id]
+        self._ending[container_id] = ending
+
+        def ended(result: None) -> None:
+            del self._ending[container_id]
+            for mirror, _ in mirrors:
+                mirror.leave(container_id)
+
+        ending.addCallback(ended)
 
     def laptop_path(self, remote_path: str) -> str | None:
         """See L{IMirrors.laptop_path}."""

@@ -362,6 +362,15 @@ class PullTests(MirrorsTestCase):
         trash = [path.name for path in (self.state / "trash").rglob("*") if path.is_file()]
         self.assertEqual(sorted(trash), ["delete", "edit", "x"])
 
+    async def test_released(self) -> None:
+        """What a container wrote that is removed at once is brought back too, and can be waited for."""
+        placed = await self.mount(self.laptop)
+        (Path(placed.remote_source) / "out").write_text("last words")
+        self.mirrors.release("c1")
+        await self.mirrors.collect("c1")
+        self.assertEqual((self.laptop / "out").read_text(), "last words")
+        await self.mirrors.collect("c1")
+
     async def test_while_running(self) -> None:
         """While the container runs nobody needs to ask."""
         (self.laptop / "a").write_text("one")
