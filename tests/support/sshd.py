@@ -120,7 +120,8 @@ class RunningSSHD:
 
     def end_session(self, pid: int) -> None:
         """Ends one login's process, and those that it has started."""
-        for process in (*_children(pid), pid):
+        # The login first: it could still tell of the others' end.
+        for process in (pid, *_children(pid)):
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
