@@ -9,7 +9,7 @@ from enum import Enum
 
 from attrs import frozen
 
-__all__ = ["SyncConfiguration", "SyncMode"]
+__all__ = ["SyncConfiguration", "SyncMode", "readable_size"]
 
 
 class SyncMode(Enum):
@@ -52,3 +52,11 @@ class SyncConfiguration:
     remote_prefixes: tuple[str, ...] = ()
     own_sockets: tuple[str, ...] = ()
     remote_socket: str = "/var/run/docker.sock"
+
+
+def readable_size(size: int) -> str:
+    """@return: C{size} bytes as a user writes them for C{--max-tree-size}."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

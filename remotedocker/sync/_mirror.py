@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, SSHError, TreeTooLarge
-from remotedocker.sync._configuration import SyncConfiguration, SyncMode
+from remotedocker.sync._configuration import SyncConfiguration, SyncMode, readable_size
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE, IgnoreRules
 from remotedocker.sync._laptop import LaptopTree, Trash
@@ -353,7 +353,7 @@ class Mirror:
         if limit.files > configuration.max_tree_files:
             found, most = f"{limit.files:,} files", f"{configuration.max_tree_files:,}"
             return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-files")
-        found, most = _bytes(limit.size), _bytes(configuration.max_tree_size)
+        found, most = readable_size(limit.size), readable_size(configuration.max_tree_size)
         return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-size")
 
     def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
@@ -448,10 +448,3 @@ class Mirror:
         if self.passes.agreement.changed:
             await self._save()
         self._snapshot.close()
-
-
-def _bytes(size: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
