@@ -12,7 +12,7 @@ stream was unpacked; or, while it is small, from the script itself.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from attrs import define, field
 
@@ -31,6 +31,9 @@ from remotedocker.sync._tar import Member
 from remotedocker.sync._tree import Entry
 
 __all__ = ["ScriptBuilder", "Step"]
+
+StagedOperation = MakeDirectory | WriteFile | MakeSymlink | HardLink
+"""What brings something new to the remote."""
 
 _ARGUMENTS = 500
 _GROUP = 200
@@ -86,10 +89,10 @@ class ScriptBuilder:
     coarse: bool = False
     superuser: bool = False
     steps: list[Step] = field(init=False, factory=list)
-    members: list[Member] = field(init=False, factory=list)
-    staged: dict[bytes, Operation] = field(init=False, factory=dict)
+    staged: dict[bytes, StagedOperation] = field(init=False, factory=dict)
     _new: dict[bytes, tuple[bytes, Step]] = field(init=False, factory=dict)
-    _names: dict[bytes, bytes] = field(init=False, factory=dict)
+    _links: dict[bytes, bytes] = field(init=False, factory=dict)
+    _sources: dict[bytes, bytes] = field(init=False, factory=dict)
     _linked: set[bytes] = field(init=False, factory=set)
     _apart: set[bytes] = field(init=False, factory=set)
     _serial: int = field(init=False, default=0)
@@ -152,9 +155,10 @@ class ScriptBuilder:
         """
         lines: list[bytes] = []
         directory: bytes | None = None
+        names = {id(operation): name for name, operation in self.staged.items() if id(operation) in left_out}
         for index, step in enumerate(self.steps):
             if any(id(each) in left_out for each in step.operations if isinstance(each, WriteFile)):
-                self._without(step, left_out)
+                self._without(step, left_out, names)
             commands = step.commands
             if step.directory != directory or index == 0:
                 lines.append(b"g=; c %s && g=1" % quote(step.directory))
@@ -165,12 +169,12 @@ class ScriptBuilder:
                 directory = None
         return b"\n".join(lines) + b"\n"
 
-    def _without(self, step: Step, left_out: Container[int]) -> None:
-        """Takes files that could not be read out of a step."""
+    def _without(self, step: Step, left_out: Container[int], names: Mapping[int, bytes]) -> None:
+        """Takes files that could not be read, whose names in the stage are C{names}, out of a step."""
         for operation in list(step.operations):
             if id(operation) in left_out:
                 step.operations.remove(operation)
-                name = self._names.get(operation.path)
+                name = names.get(id(operation))
                 if name is not None:
                     word = b'"$S"' + quote(b"/" + name)
                     own = self._name(operation.path)
@@ -230,13 +234,22 @@ class ScriptBuilder:
                 expected.append((self._name(operation.path), entry))
         return self._guards(expected)
 
-    def _stage(self, name: bytes, operation: Operation, entry: Entry, link: bytes | None = None) -> None:
-        source = None
-        if entry.is_file and link is None:
-            source = self.source + b"/" + operation.path if operation.path else self.source
-        self.members.append(Member(name, entry, source, link))
+    def members(self) -> Iterator[Member]:
+        """Yields what is to be in the stage, in order; made one by one, for they may be many."""
+        for name, operation in self.staged.items():
+            entry, link, source = operation.entry, self._links.get(name), None
+            if entry.is_directory:
+                entry = entry._replace(mode=entry.mode | 0o700)
+            elif entry.is_file and link is None:
+                source = self.source + b"/" + operation.path if operation.path else self.source
+            yield Member(name, entry, source, link)
+
+    def _stage(self, name: bytes, operation: StagedOperation, link: bytes | None = None) -> None:
         self.staged[name] = operation
-        self._names[operation.path] = name
+        if link is not None:
+            self._links[name] = link
+        if operation.path in self._linked:
+            self._sources[operation.path] = name
 
     def _in_new(self, operation: Operation) -> bytes | None:
         """@return: the name in the stage of what goes into a directory that is itself new."""
@@ -266,7 +279,7 @@ class ScriptBuilder:
             absent = b"[ ! -e %(n)s ] && [ ! -L %(n)s ]" % {b"n": name}
             step = self._step(operation, absent, b'mv -- "$S"%s %s' % (quote(b"/" + staged), name))
         self._new[operation.path] = (staged, step)
-        self._stage(staged, operation, entry)
+        self._stage(staged, operation)
 
     def _rename(self, operation: Rename) -> None:
         old_directory, old = self.locate(operation.old)
@@ -318,7 +331,7 @@ class ScriptBuilder:
         for operation in operations:
             staged = self._in_new(operation)
             if staged is not None:
-                self._stage(staged, operation, operation.entry)
+                self._stage(staged, operation)
                 continue
             copied = isinstance(operation, WriteFile) and (
                 operation.in_place
@@ -344,7 +357,7 @@ class ScriptBuilder:
         for operation in group:
             directory, name = self.locate(operation.path)
             directories.add(directory)
-            self._stage(b"i" + directory + b"/" + name, operation, operation.entry)
+            self._stage(b"i" + directory + b"/" + name, operation)
         commands += [b"c %s" % quote(directory) for directory in sorted(directories)]
         commands.append(
             b'{ cd "$S/i" && find . ! -type d -print0 | tar -cf - --format=posix --null -T - |'
@@ -357,7 +370,7 @@ class ScriptBuilder:
         commands = self._guard(group)
         for operation in group:
             staged = stage + b"/" + self.locate(operation.path)[1]
-            self._stage(staged, operation, operation.entry)
+            self._stage(staged, operation)
             words.append(b'"$S"' + quote(b"/" + staged))
             if copied:
                 commands.append(b"[ ! -L %s ]" % self._name(operation.path))
@@ -405,12 +418,12 @@ class ScriptBuilder:
         return b'"$S"/p%d' % self._serial
 
     def _hard_link(self, operation: HardLink) -> None:
-        source = self._names.get(operation.existing)
+        source = self._sources.get(operation.existing)
         parent = operation.path.rpartition(b"/")[0]
         if source is not None and operation.existing not in self._apart and parent in self._new:
             staged = self._in_new(operation)
             if staged is not None:
-                self._stage(staged, operation, operation.entry, source)
+                self._stage(staged, operation, source)
                 return
         directory, existing = self.locate(operation.existing)
         spare = self._spare()

@@ -17,8 +17,9 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from attrs import Factory, define
 
@@ -27,9 +28,11 @@ from remotedocker.sync._tree import Agreed, Entry
 
 __all__ = ["Snapshot", "SnapshotFile"]
 
-_MAGIC = b"remotedocker snapshot 2\n"
+_MAGIC = b"remotedocker snapshot 3\n"
 _DIGEST = hashlib.sha256().digest_size
 _HEAD = struct.Struct(">II")
+_PORTION = 5000
+T = TypeVar("T")
 _AGREED, _WRITING = "agreed", "writing"
 
 
@@ -101,8 +104,10 @@ class SnapshotFile:
             self._clear()
             return None
         snapshot, self._generation = found
-        while self._replay(self._generation, snapshot) and self._journal(self._generation + 1).exists():
+        self._replay(self._generation, snapshot)
+        while self._journal(self._generation + 1).exists():
             self._generation += 1
+            self._replay(self._generation, snapshot)
         # What this process adds goes to a journal of its own: the last one may have lost its end.
         self._generation += 1
         return snapshot if content is not None or snapshot.base or snapshot.ours else None
@@ -112,26 +117,25 @@ class SnapshotFile:
         digest = content[len(_MAGIC) : len(_MAGIC) + _DIGEST]
         if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
             return None
+        records = _records(body)
         try:
-            root, generation, entries, ours = marshal.loads(body)
-            snapshot = Snapshot(
-                {path: _rich(plain) or _nothing() for path, *plain in entries}, _rich_ours(ours)
-            )
-        except (EOFError, TypeError, ValueError):
+            root, generation, ours = next(records)
+            snapshot = Snapshot({}, _rich_ours(ours))
+            for entries in records:
+                snapshot.base.update({path: _rich(plain) or _nothing() for path, *plain in entries})
+        except (StopIteration, TypeError, ValueError):
             return None
         if root != self._root or not isinstance(generation, int):
             return None
         return snapshot, generation
 
-    def _replay(self, generation: int, snapshot: Snapshot) -> bool:
-        """@return: whether the journal was there and whole to its end."""
+    def _replay(self, generation: int, snapshot: Snapshot) -> None:
+        """Does what a journal says, as far as it is whole: what was cut off by a kill was not begun."""
         try:
             content = self._journal(generation).read_bytes()
         except OSError:
-            return True
-        position = 0
-        for kind, payload, behind in _records(content):
-            position = behind
+            return
+        for kind, payload in _records(content):
             if kind == _WRITING:
                 snapshot.ours.update(_rich_ours(payload))
                 continue
@@ -142,7 +146,6 @@ class SnapshotFile:
                     snapshot.base.pop(path, None)
                 else:
                     snapshot.base[path] = agreed
-        return position == len(content)
 
     def _clear(self) -> None:
         """Removes journals that continue what cannot be read."""
@@ -167,8 +170,11 @@ class SnapshotFile:
 
         @raise OSError: nothing was changed.
         """
-        entries = [(path, *(_plain(agreed) or ())) for path, agreed in base.items()]
-        body = marshal.dumps((self._root, generation, entries, _plain_ours(ours)))
+        parts = [_record((self._root, generation, _plain_ours(ours)))]
+        for some in _portions(base):
+            parts.append(_record([(path, *(_plain(agreed) or ())) for path, agreed in some]))
+        body = b"".join(parts)
+        parts.clear()
         write_atomically(self.path, b"".join((_MAGIC, hashlib.sha256(body).digest(), body)))
         for journal in self._directory.glob(f"{self._name}.*.journal"):
             number = journal.name.split(".")[1]
@@ -177,20 +183,22 @@ class SnapshotFile:
 
     def writing(self, ours: Mapping[bytes, Entry | None]) -> None:
         """Notes, before it is done, what is about to be written on the remote."""
-        self._add(_WRITING, _plain_ours(ours))
+        for some in _portions(ours):
+            self._add(_WRITING, _plain_ours(dict(some)))
 
     def agreed(self, changes: Mapping[bytes, Agreed | None]) -> None:
         """Notes what was agreed on."""
-        self._add(_AGREED, [(path, _plain(agreed)) for path, agreed in changes.items()])
+        for some in _portions(changes):
+            self._add(_AGREED, [(path, _plain(agreed)) for path, agreed in some])
 
     def _add(self, kind: str, payload: list[Any]) -> None:
-        body = marshal.dumps((kind, payload))
+        record = _record((kind, payload))
         # Without its journal a tree is only compared more than needed after a crash.
         with suppress(OSError):
             if self._open is None:
                 self._open = self._journal(self._generation).open("ab", buffering=0)
-            self._open.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
-            self.size += len(body)
+            self._open.write(record)
+            self.size += len(record)
 
     def close(self) -> None:
         """Closes the journal."""
@@ -203,8 +211,20 @@ def _nothing() -> Agreed:
     raise ValueError("an agreement about nothing")
 
 
-def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
-    """Yields the records of a journal that are whole, each with the position behind it."""
+def _portions(mapping: Mapping[bytes, T]) -> Iterator[list[tuple[bytes, T]]]:
+    """Yields the items some thousands at a time: a big tree must not be in memory once more, as a whole."""
+    items = iter(mapping.items())
+    while some := list(islice(items, _PORTION)):
+        yield some
+
+
+def _record(value: Any) -> bytes:
+    body = marshal.dumps(value)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _records(content: bytes) -> Iterator[Any]:
+    """Yields the records that are whole."""
     position = 0
     while position + _HEAD.size <= len(content):
         length, checksum = _HEAD.unpack_from(content, position)
@@ -212,8 +232,8 @@ def _records(content: bytes) -> Iterator[tuple[str, Any, int]]:
         if len(body) != length or zlib.crc32(body) != checksum:
             return
         try:
-            kind, payload = marshal.loads(body)
+            value = marshal.loads(body)
         except (EOFError, TypeError, ValueError):
             return
         position += _HEAD.size + length
-        yield kind, payload, position
+        yield value

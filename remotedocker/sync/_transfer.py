@@ -134,10 +134,11 @@ def archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, s
             missing.add(member.name)
             skipped[id(operation)] = reason
         elif isinstance(operation, WriteFile):
-            sent[id(operation)] = entry
+            # Mostly it is what the scan saw; then one copy of that is enough.
+            sent[id(operation)] = member.entry if entry == member.entry else entry
 
     def present() -> Iterator[Member]:
-        for member in builder.members:
+        for member in builder.members():
             if member.link is not None and member.link in missing:
                 note(member, None, "the file that it is a hard link of could not be read")
             else:

@@ -123,11 +123,15 @@ class Scan:
     size: int = 0
 
 
+_MODES: dict[int, int] = {}
+"""There are many files, but few modes: one number for each is enough."""
+
+
 def entry_of(status: os.stat_result, target: bytes = b"") -> Entry:
     """@return: the L{Entry} for what C{lstat} said."""
     mode = status.st_mode
     return Entry(
-        mode,
+        _MODES.setdefault(mode, mode),
         status.st_size if stat.S_ISREG(mode) else 0,
         status.st_mtime_ns,
         target,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import marshal
 import os
 import stat
 from pathlib import Path
@@ -85,13 +84,17 @@ class SnapshotTests(SnapshotTestCase):
     def test_another_layout(self) -> None:
         """What is whole, but cannot be understood, counts as none."""
         magic, digest = _snapshot._MAGIC, hashlib.sha256
+        head = _snapshot._record((b"/home/me/src", 1, []))
         bodies = [
             b"",
-            b"not what marshal writes",
-            marshal.dumps(5),
-            marshal.dumps((b"/home/me/src", 1, [], [], 1)),
-            marshal.dumps((b"/home/me/src", 1, [(b"a", (1,) * 20, None)], [])),
-            marshal.dumps((b"/home/me/src", 1, 5, [])),
+            b"not what we write, but longer than a head",
+            _snapshot._record(5),
+            _snapshot._record((b"/home/me/src", 1)),
+            _snapshot._record((b"/home/me/src", "one", [])),
+            _snapshot._record((b"/home/me/src", 1, 5)),
+            head + _snapshot._record([(b"a", (1,) * 20, None)]),
+            head + _snapshot._record([(b"a",)]),
+            head + _snapshot._record(5),
         ]
         for body in bodies:
             self.file.path.write_bytes(magic + digest(body).digest() + body)
@@ -166,6 +169,25 @@ class JournalTests(SnapshotTestCase):
             file.load()
             file.agreed({b"%d" % number: Agreed(FILE, FILE)})
         self.assertEqual(set(self.again().base), {b"0", b"1", b"2", b"3"})
+
+    def test_after_a_lost_end(self) -> None:
+        """What later processes added counts, even if a journal before it lost its end."""
+        self.save(BASE, {})
+        self.file.agreed({b"one": Agreed(FILE, FILE)})
+        self.journal().write_bytes(self.journal().read_bytes()[:-1])
+        file = SnapshotFile(self.directory, b"/home/me/src")
+        file.load()
+        file.agreed({b"two": Agreed(FILE, FILE)})
+        self.assertEqual(set(self.again().base), {*BASE, b"two"})
+
+    def test_many(self) -> None:
+        """More than fits into one record is kept as well."""
+        many = {b"%d" % number: Agreed(FILE, FILE) for number in range(12_000)}
+        self.save(many, dict.fromkeys(many))
+        self.assertEqual((self.again().base, self.again().ours), (many, dict.fromkeys(many)))
+        self.file.agreed(dict.fromkeys(many))
+        self.file.writing(dict.fromkeys(many, FILE))
+        self.assertEqual((self.again().base, self.again().ours), ({}, dict.fromkeys(many, FILE)))
 
     def test_lost_its_end(self) -> None:
         """A journal that lost its end, or has a wrong bit, is believed as far as it is whole."""
