@@ -115,7 +115,12 @@ def main(arguments: Sequence[str], mode: str) -> int:
         print(
             f"embedded remote: {remote.destination}, dockerd {remote.ask('/version')['Version']}", flush=True
         )
-        return subprocess.run(command, env={**os.environ, **remote.environment()}, check=False).returncode
+        # The command ends with this process, even if that is killed: it could do nothing without the remote.
+        return subprocess.run(
+            ["setpriv", "--pdeathsig", "KILL", "--", *command],
+            env={**os.environ, **remote.environment()},
+            check=False,
+        ).returncode
 
 
 if __name__ == "__main__":
