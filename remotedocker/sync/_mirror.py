@@ -19,10 +19,11 @@ from twisted.logger import Logger
 from remotedocker.errors import RemoteDockerError, SSHError, TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode, readable_size
 from remotedocker.sync._flow import InThread
+from remotedocker.sync._host import Host
 from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE, IgnoreRules
 from remotedocker.sync._laptop import LaptopTree, Trash
 from remotedocker.sync._passes import Look, Passes
-from remotedocker.sync._remote import RemoteHost, Tree
+from remotedocker.sync._remote import Tree
 from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
@@ -59,7 +60,7 @@ class Means:
     """What mirrors work with."""
 
     reactor: Any
-    host: RemoteHost
+    host: Host
     run: InThread
     configuration: SyncConfiguration
     trash: Trash

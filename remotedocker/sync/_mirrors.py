@@ -24,10 +24,10 @@ from remotedocker.interfaces import IMirrors, IRemote, IRemoteObserver
 from remotedocker.state import write_atomically
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._placement import Meaning, laptop_path, meaning, place_of
-from remotedocker.sync._remote import RemoteHost
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tree import under
@@ -64,7 +64,7 @@ class Mirrors:
         self._remote = remote
         self._state = state
         run = in_thread_of(reactor)
-        self._host = RemoteHost(remote, configuration.sync_root, configuration.agent_id, run)
+        self._host = Host(remote, configuration.sync_root, configuration.agent_id, run)
         trash = Trash(state / "trash")
         self._means = Means(reactor, self._host, run, configuration, trash)
         self._mirrors: dict[bytes, Mirror] = {}

@@ -16,11 +16,12 @@ from twisted.logger import Logger
 from remotedocker.errors import SyncFailed
 from remotedocker.sync._agreement import Agreement
 from remotedocker.sync._flow import InThread
+from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rename, SetMode, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
-from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, RemoteHost, Tree
+from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tar import UNSTABLE
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Entry, Scan, ancestors
@@ -55,7 +56,7 @@ class Passes:
     @ivar known: the remote was listed since we last lost sight of it.
     """
 
-    host: RemoteHost
+    host: Host
     tree: Tree
     laptop: LaptopTree
     run: InThread

@@ -27,7 +27,7 @@ from remotedocker.sync._tar import UNSTABLE, TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import Entry
 
-__all__ = ["NOT_AS_EXPECTED", "Facts", "Pushed", "RemoteHost", "Tree"]
+__all__ = ["NOT_AS_EXPECTED", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
 
 NOT_AS_EXPECTED = "it is not what it was"
 """Why an operation failed of which the remote's tools said nothing: a comparison before it did."""
@@ -90,6 +90,10 @@ class Pushed:
     skipped: list[tuple[Operation, str]] = Factory(list)
 
 
+class NoShell(StreamLost):
+    """The SSH user may log in, but is given no shell that answers."""
+
+
 class RemoteHost:
     """
     @param root: C{--sync-root}.
@@ -132,6 +136,10 @@ class RemoteHost:
                 raise StreamLost("remotedocker is stopping")
             try:
                 self._facts = await self._ask_facts(shell)
+            except StreamLost as lost:
+                if self.remote.connected and not self._closed:
+                    raise NoShell(str(lost)) from lost
+                raise
             except RemoteDockerError:
                 await self._end()
                 raise

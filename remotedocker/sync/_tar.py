@@ -9,10 +9,11 @@ no whole seconds, sizes over 8 GiB, numbers over 2,097,151.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,7 +21,18 @@ from attrs import define, field, frozen
 
 from remotedocker.sync._tree import Entry, entry_of
 
-__all__ = ["END", "UNSTABLE", "Member", "TarFormatError", "TarReader", "TarSink", "header", "write_members"]
+__all__ = [
+    "END",
+    "UNSTABLE",
+    "Member",
+    "TarFormatError",
+    "TarReader",
+    "TarSink",
+    "header",
+    "open_source",
+    "read_source",
+    "write_members",
+]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -164,17 +176,36 @@ def _member(member: Member, sent: Callable[[Member, Entry | None, str], None]) -
         sent(member, member.entry, "")
         return
     try:
-        descriptor = os.open(member.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor, entry = open_source(member.source)
     except OSError as error:
         sent(member, None, error.strerror or str(error))
         return
+    yield header(member.name, entry)
+    entry = yield from read_source(descriptor, entry)
+    yield bytes(-entry.size % BLOCK)
+    sent(member, entry, "")
+
+
+def open_source(path: bytes) -> tuple[int, Entry]:
+    """
+    @return: a descriptor for L{read_source}, and what the file is.
+    @raise OSError: it cannot be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file any more")
+    return descriptor, entry_of(status)
+
+
+def read_source(descriptor: int, entry: Entry) -> Generator[bytes, None, Entry]:
+    """
+    Yields as many bytes as C{entry} says, whatever becomes of the file, and closes it.
+
+    @return: C{entry}; its time is L{UNSTABLE} if the file had fewer.
+    """
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            sent(member, None, "it is no regular file any more")
-            return
-        entry = entry_of(status)
-        yield header(member.name, entry)
         left = entry.size
         while left:
             try:
@@ -186,10 +217,9 @@ def _member(member: Member, sent: Callable[[Member, Entry | None, str], None]) -
                 entry = entry._replace(mtime=UNSTABLE)
             left -= len(piece)
             yield piece
-        yield bytes(-entry.size % BLOCK)
-        sent(member, entry, "")
     finally:
         os.close(descriptor)
+    return entry
 
 
 class TarSink(Protocol):

@@ -1,0 +1,194 @@
+# -*- test-case-name: tests.sync.test_filehost -*-
+"""Mirrors on a remote that gives no shell, only SFTP: in memory, and a real sshd."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+
+from remotedocker.docker import PlacedMount
+from remotedocker.errors import RemoteFileError
+from remotedocker.interfaces import IRemoteFilesystem
+from remotedocker.ssh import Remote, SSHConfiguration
+from remotedocker.sync import Mirrors, SyncConfiguration
+from tests.fakes.filesystem import MemoryFilesystem
+from tests.support.sshd import start_sshd
+from tests.sync.local_remote import LocalRemote
+from tests.sync.test_mirrors import MirrorsTestCase
+
+
+class _FilesOnly(LocalRemote):
+    """A remote whose user has no shell."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(reactor, home)
+        self.files = MemoryFilesystem()
+        self.shell = ["/bin/false"]
+
+    def filesystem(self) -> Deferred[IRemoteFilesystem]:
+        """See L{IRemote}."""
+        return succeed(self.files)
+
+
+class FileHostTests(MirrorsTestCase):
+    """L{FileHost}, asked by mirrors."""
+
+    def setUp(self) -> None:
+        """Makes both sides."""
+        super().setUp()
+        self.files_only = _FilesOnly(self.home)
+        self.mirrors = Mirrors(
+            reactor, self.files_only, SyncConfiguration(agent_id="a1b2"), self.state / "files-only"
+        )
+        self.mirrors.start()
+        self.addCleanup(self.mirrors.stop)
+
+    def there(self, placed: PlacedMount) -> dict[bytes, bytes | None]:
+        """@return: the remote's tree."""
+        return self.files_only.files.tree(os.fsencode(placed.remote_source))
+
+    def here(self) -> dict[bytes, bytes | None]:
+        """@return: the laptop's, in the same form."""
+        found: dict[bytes, bytes | None] = {}
+        for path in self.laptop.rglob("*"):
+            name = os.fsencode(path.relative_to(self.laptop))
+            if path.is_symlink():
+                found[name] = b"-> " + os.fsencode(os.readlink(path))
+            else:
+                found[name] = path.read_bytes() if path.is_file() else None
+        return found
+
+    async def test_push(self) -> None:
+        """Everything arrives; edits, renames, links and deletions follow."""
+        for number in range(100):
+            file = self.laptop / f"d{number % 7}" / f"f{number}"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"%d" % number * number)
+        (self.laptop / "big").write_bytes(os.urandom(600_000))
+        (self.laptop / "link").symlink_to("d1")
+        os.link(self.laptop / "big", self.laptop / "d1" / "other")
+        (self.laptop / "closed").mkdir(mode=0o550)
+        placed = await self.mount(self.laptop)
+        self.assertEqual(self.there(placed), self.here())
+        node = self.files_only.files.node(os.fsencode(placed.remote_source) + b"/closed")
+        self.assertEqual(node.mode, 0o550)
+        (self.laptop / "d1" / "f1").write_text("edited")
+        (self.laptop / "new").write_text("new")
+        (self.laptop / "new").rename(self.laptop / "d2" / "f2")
+        (self.laptop / "d3").rename(self.laptop / "d1" / "moved")
+        (self.laptop / "d4" / "f4").unlink()
+        (self.laptop / "link").unlink()
+        (self.laptop / "link").symlink_to("d2")
+        await self.mirrors.ready("c1")
+        self.assertEqual(self.there(placed), self.here())
+
+    async def test_pull(self) -> None:
+        """What somebody does on the remote comes back, big files too."""
+        (self.laptop / "a").write_text("one")
+        (self.laptop / "b").write_text("one")
+        (self.laptop / "c").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        files.now += 5
+        files.put(root + b"/a", b"edited there")
+        files.make_tree(root + b"/sub/deep")
+        files.put(root + b"/sub/deep/big", b"x" * 700_000)
+        files.put(root + b"/sub/small", b"small", 0o755)
+        await files.remove(root + b"/b")
+        await files.symlink(b"a", root + b"/link")
+        await self.mirrors.collect("c1")
+        self.assertEqual(self.there(placed), self.here())
+        self.assertEqual((self.laptop / "a").read_text(), "edited there")
+        self.assertEqual((self.laptop / "sub" / "small").stat().st_mode & 0o777, 0o755)
+        self.assertEqual((self.laptop / "a").stat().st_mtime, files.now)
+
+    async def test_conflict(self) -> None:
+        """Both versions of a file that both sides changed are kept."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        files, path = self.files_only.files, os.fsencode(placed.remote_source) + b"/a"
+        files.now += 5
+        files.put(path, b"theirs")
+        (self.laptop / "a").write_text("ours!")
+        await self.mirrors.collect("c1")
+        self.assertEqual(((self.laptop / "a").read_text(), files.content(path)), ("ours!", b"theirs"))
+
+    async def test_single_file(self) -> None:
+        """A single file has a place, and is written in it."""
+        (self.laptop / "conf").write_text("one")
+        placed = await self.mount(self.laptop / "conf")
+        path = os.fsencode(placed.remote_source)
+        node = self.files_only.files.node(path)
+        (self.laptop / "conf").write_text("second")
+        await self.mirrors.ready("c1")
+        self.assertIs(self.files_only.files.node(path), node)
+        self.assertEqual(node.content, b"second")
+
+    async def test_only_on_the_remote(self) -> None:
+        """A path that only the remote has is its own."""
+        self.files_only.files.make_tree(b"/srv/theirs")
+        placed = await self.mount("/srv/theirs")
+        self.assertEqual((placed.remote_source, placed.mirrored), ("/srv/theirs", False))
+
+    async def test_failures(self) -> None:
+        """What the remote refuses fails the start with its words; a place in the way too."""
+        (self.laptop / "a").write_text("one")
+        placed = await self.mount(self.laptop)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        refusal = RemoteFileError(operation="make", path="sub", destination="dev@here", reason="not today")
+        files.failures["make_directory", root + b"/sub"] = refusal
+        (self.laptop / "sub").mkdir()
+        error = await self.failing(self.mirrors.ready("c1"), RemoteFileError)
+        self.assertIn("not today", error.message)
+        del files.failures["make_directory", root + b"/sub"]
+        await self.mirrors.ready("c1")
+        self.assertEqual(self.there(placed), self.here())
+
+
+class RealFileHostTests(MirrorsTestCase):
+    """An sshd that lets its user do SFTP and nothing else."""
+
+    async def test_both_ways(self) -> None:
+        """Files go there and come back."""
+        top = self.state.parent
+        sshd = start_sshd(top / "sshd", "ForceCommand internal-sftp")
+        self.addCleanup(sshd.stop)
+        configuration = SSHConfiguration(
+            sshd.destination,
+            identities=(sshd.identity_file,),
+            known_hosts=(sshd.known_hosts_file,),
+            ssh_config=Path("/dev/null"),
+        )
+        remote = Remote(reactor, configuration, os.environ)
+        remote.start()
+        self.addCleanup(remote.stop)
+        await remote.when_connected()
+        sync = SyncConfiguration(agent_id="a1b2", sync_root=str(top / "root"))
+        self.mirrors = Mirrors(reactor, remote, sync, self.state / "real")
+        self.mirrors.start()
+        self.addCleanup(self.mirrors.stop)
+        for number in range(200):
+            file = self.laptop / f"d{number % 7}" / f"f{number}"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"%d" % number * number)
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        self.assertEqual(contents(there), contents(self.laptop))
+        (self.laptop / "d1").rename(self.laptop / "renamed")
+        (self.laptop / "d2" / "f2").write_text("edited here")
+        await self.mirrors.ready("c1")
+        (there / "d3" / "new").write_bytes(os.urandom(400_000))
+        (there / "d4" / "f4").unlink()
+        await self.mirrors.collect("c1")
+        self.assertEqual(contents(there), contents(self.laptop))
+        self.assertTrue((self.laptop / "d3" / "new").exists())
+
+
+def contents(root: Path) -> dict[str, bytes | None]:
+    """@return: what is in a directory, without times."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in root.rglob("*")
+    }
