@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteFilesystem
@@ -85,10 +85,17 @@ class FileHost:
         self._agent = agent.encode("ascii")
         self._run = run
         self._facts: Facts | None = None
-        self._serial = 0
+        self._asking = DeferredLock()
 
     async def facts(self) -> Facts:
         """@return: what the remote is like; makes our directory there."""
+        await self._asking.acquire()
+        try:
+            return await self._ask_facts()
+        finally:
+            self._asking.release()
+
+    async def _ask_facts(self) -> Facts:
         if self._facts is None:
             files = await self._remote.filesystem()
             home = await files.real_path(b".")
