@@ -16,18 +16,18 @@ from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 
-from remotedocker.errors import RemoteDockerError, SSHError, TreeTooLarge
-from remotedocker.sync._configuration import SyncConfiguration, SyncMode, readable_size
+from remotedocker.errors import RemoteDockerError, SSHError
+from remotedocker.sync._configuration import SyncConfiguration, SyncMode
+from remotedocker.sync._eye import Eye
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
-from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE, IgnoreRules
+from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE
 from remotedocker.sync._laptop import LaptopTree, Trash
 from remotedocker.sync._passes import Look, Passes
 from remotedocker.sync._remote import Tree
-from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import Scan, ancestors, under
+from remotedocker.sync._tree import Scan, under
 from remotedocker.sync._watch import make_watcher
 
 __all__ = ["Means", "Mirror"]
@@ -74,10 +74,9 @@ class Mirror:
     @param is_file: whether the root is a single file.
     @param report: called when conflicts may have changed.
 
-    @ivar excluded: paths in it that other mirrors keep.
+    @ivar eye: looks at the laptop's side.
     @ivar writable: paths in it that are mounted read-write.
     @ivar users: the containers that have it, each to whether it runs.
-    @ivar problems: names that cannot be mirrored, as they were when it was last looked at as a whole.
     """
 
     _log = Logger()
@@ -94,10 +93,8 @@ class Mirror:
         self.root = root
         self.place = place
         self.is_file = is_file
-        self.excluded: frozenset[bytes] = frozenset()
         self.writable: set[bytes] = set()
         self.users: dict[str, bool] = {}
-        self.problems: dict[bytes, str] = {}
         self._means = means
         self._snapshot = snapshot
         self._report = report
@@ -107,17 +104,16 @@ class Mirror:
         self._taken: set[bytes] = set()
         self._taken_whole = False
         self._watcher: Any = None
-        self._rules: IgnoreRules | None = None
         self._wishes: list[_Wish] = []
         self._worker: Deferred[None] | None = None
         self._stopped = False
         self._loaded = False
-        self._warned: set[bytes] = set()
         self._soon: Any = None
         self._saving: Any = None
         self._polling: Any = None
-        look = Look(self._scan, self._hidden, self._again)
         tree, laptop = Tree(place, root), LaptopTree(root, is_file, means.trash)
+        self.eye = Eye(means.configuration, laptop)
+        look = Look(self._scan, self.eye.hidden, self._again)
         self.passes = Passes(
             means.host, tree, laptop, means.run, snapshot, look, self._comes_back, {b""} if is_file else set()
         )
@@ -148,11 +144,11 @@ class Mirror:
         self.watch()
         if self._watcher is not None and not self._whole:
             return []
-        scan = await self._means.run(self._scan_whole)
+        scan = await self._means.run(self.eye.whole, self.passes.agreement.base)
         if self._watcher is not None and self._worker is None:
             # The first pass needs not look again at what was not told of since.
             self._fresh, self._whole = scan, False
-        return self._problems(scan)
+        return self.eye.problems(scan)
 
     def watch(self) -> None:
         """Begins to watch the laptop's side, unless that is done or not wanted."""
@@ -163,6 +159,7 @@ class Mirror:
         top = self.passes.laptop.top
         try:
             self._watcher = self._means.watcher(self._means.reactor, top, self._changed, self._missed)
+            self.eye.entering = self._watcher.add
             if self.is_file:
                 self._watcher.add(top)
         except OSError as error:
@@ -172,6 +169,7 @@ class Mirror:
     def unwatch(self) -> None:
         """Ends watching; the next pass looks at everything."""
         watcher, self._watcher = self._watcher, None
+        self.eye.entering = None
         self._whole = True
         if watcher is not None:
             watcher.stop()
@@ -303,60 +301,6 @@ class Mirror:
                 self.passes.agreement.base = saved.base
                 self.passes.agreement.ours.update(saved.ours)
 
-    def _hidden(self, path: bytes, is_directory: bool) -> bool:
-        if any(under(path, other) for other in self.excluded):
-            return True
-        return self._rules is not None and self._rules.hidden(path, is_directory)
-
-    def hides(self, path: bytes) -> bool:
-        """Whether C{path} is in this tree by its name only: ignored, or another mirror's."""
-        return self._hidden(path, True)
-
-    def _scanner(self) -> Scanner:
-        configuration = self._means.configuration
-        if self._rules is None or self._whole:
-            self._rules = IgnoreRules.of_directory(self.root, configuration.ignore, configuration.gitignore)
-        scanner = Scanner(
-            self.root,
-            self._rules,
-            excluded=self.excluded,
-            max_files=configuration.max_tree_files,
-            max_size=configuration.max_tree_size,
-        )
-        if self._watcher is not None:
-            scanner.entering = self._watcher.add
-        return scanner
-
-    def _scan_whole(self) -> Scan:
-        try:
-            scan = self._scanner().whole(self.passes.agreement.base)
-            self.passes.laptop.clean(scan.leftovers)
-            return scan
-        except ScanLimit as limit:
-            raise self._too_large(limit) from limit
-
-    def _scan_parts(self, paths: set[bytes], fresh: Scan | None) -> Scan:
-        base = self.passes.agreement.base
-        scan = self._scanner().parts(paths, base)
-        if fresh is None:
-            return scan
-        outdated = {path for path in paths if path not in scan.delta}
-        gone = {path for path in outdated if path not in base}
-        for path, entry in fresh.delta.items():
-            if path not in outdated and not any(above in gone for above in ancestors(path)):
-                scan.delta.setdefault(path, entry)
-        scan.unknown |= fresh.unknown
-        return scan
-
-    def _too_large(self, limit: ScanLimit) -> TreeTooLarge:
-        configuration = self._means.configuration
-        source = self._text()
-        if limit.files > configuration.max_tree_files:
-            found, most = f"{limit.files:,} files", f"{configuration.max_tree_files:,}"
-            return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-files")
-        found, most = readable_size(limit.size), readable_size(configuration.max_tree_size)
-        return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-size")
-
     def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
         """What a pass asks: looks at what may have changed."""
         if self._watcher is not None:
@@ -364,31 +308,20 @@ class Mirror:
         dirty, self._dirty = self._dirty, set()
         whole = self._whole or self._watcher is None
         fresh, self._fresh = self._fresh, None
+        base = self.passes.agreement.base
         if whole:
-            scanning = self._means.run(self._scan_whole)
+            scanning = self._means.run(self.eye.whole, base)
         else:
-            scanning = self._means.run(self._scan_parts, {*dirty, *paths}, fresh)
+            scanning = self._means.run(self.eye.parts, {*dirty, *paths}, base, fresh)
         self._whole = False
         self._taken |= dirty
         self._taken_whole = self._taken_whole or whole or fresh is not None
 
         def noted(scan: Scan) -> Scan:
-            self._problems(scan)
+            self.eye.problems(scan)
             return scan
 
         return scanning.addCallback(noted)
-
-    def _problems(self, scan: Scan) -> list[str]:
-        """Warns of names that cannot be mirrored, once for each path."""
-        lines: list[str] = []
-        for problem in scan.problems:
-            if problem.path in self._warned:
-                continue
-            self._warned.add(problem.path)
-            path = self.passes.laptop.absolute(problem.path).decode("utf-8", "backslashreplace")
-            lines.append(f"{path} is not synced: {problem.reason}")
-            self._log.warn("{path} is not synced: {reason}", path=path, reason=problem.reason)
-        return lines
 
     def _save_soon(self) -> None:
         if self.passes.agreement.changed and self._saving is None and not self._stopped:

@@ -221,7 +221,7 @@ class Mirrors:
             keeper = Mirror(self._means, real, _place(real), is_file, snapshot, self._report)
             self._mirrors[real] = keeper
             parts = [root for root in self._mirrors if root != real and under(root, real)]
-            keeper.excluded = frozenset(root[len(real) :].lstrip(b"/") for root in parts)
+            keeper.eye.excluded = frozenset(root[len(real) :].lstrip(b"/") for root in parts)
         if is_file:
             keeper.passes.pinned.add(real[len(keeper.root) :].lstrip(b"/"))
         inner = [
@@ -236,7 +236,7 @@ class Mirrors:
             mirror = self._mirrors.get(above)
             if mirror is not None:
                 inside = real[len(above) :].lstrip(b"/")
-                return None if mirror.is_file or mirror.hides(inside) else mirror
+                return None if mirror.is_file or mirror.eye.hidden(inside, True) else mirror
             if above in (b"/", b""):
                 return None
             above = os.path.dirname(above)

@@ -224,7 +224,7 @@ class ScriptBuilder:
         """@return: tests that hold if what C{operations} replace or remove is as they expect it."""
         expected: list[tuple[bytes, Entry | None]] = []
         for operation in operations:
-            if not isinstance(operation, (WriteFile, MakeSymlink, Delete)):
+            if not isinstance(operation, (WriteFile, MakeSymlink, Delete, SetMode)):
                 continue
             entry = operation.expected
             if self.guarded and self.at_once and entry is not None and entry.is_file:
@@ -312,14 +312,17 @@ class ScriptBuilder:
 
     def _set_mode(self, operation: SetMode) -> None:
         entry, name = operation.entry, self._name(operation.path)
-        commands = [b"[ ! -L %s ]" % name, b"chmod %o %s" % (entry.permissions, name)]
+        link = [b"[ ! -L %s ]" % name]
+        # The time that a file is given would hide that somebody wrote to it.
+        guards = self._guard([operation]) if entry.is_file and operation.expected else []
+        commands = [b"chmod %o %s" % (entry.permissions, name)]
         before = operation.expected
         owned = before is None or (entry.owner, entry.group) == (before.owner, before.group)
         if self.superuser and not owned:
-            commands.insert(1, b"chown %d:%d %s" % (entry.owner, entry.group, name))
+            commands.insert(0, b"chown %d:%d %s" % (entry.owner, entry.group, name))
         if entry.is_file:
             commands.append(b"touch -c -d %s -- %s" % (timestamp(entry.mtime, self.coarse), name))
-        self._step(operation, *commands)
+        self._step(operation, *link, *guards, *commands)
 
     def _from_stage(self, operations: Sequence[WriteFile | MakeSymlink]) -> None:
         """Puts what was unpacked into the stage where it belongs: copied if the inode stays, else moved."""

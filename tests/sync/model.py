@@ -149,6 +149,7 @@ class Side:
         target = self.entries.get(operation.path)
         if target is not None and target.is_directory:
             raise Stale
+        self._expect(target, operation.expected)
         self.rename(operation.old, operation.path)
 
     def listing(self) -> dict[bytes, tuple[int, bytes, bytes]]:
@@ -212,7 +213,7 @@ class Simulation:
                 continue
             sent = now if isinstance(operation, WriteFile) else None
             self.agreement.pushed(operation, sent, False)
-            if entry is not None and operation.path in self.agreement.base:
+            if not isinstance(operation, Rename) and entry and operation.path in self.agreement.base:
                 agreed = self.agreement.base[operation.path]
                 self.agreement.base[operation.path] = Agreed(agreed.local, entry)
         for operation in plan.pull:

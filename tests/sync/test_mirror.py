@@ -14,11 +14,11 @@ from twisted.trial.unittest import TestCase
 from remotedocker.errors import RemoteDockerError, SyncFailed, TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
 from remotedocker.sync._passes import _stages
-from remotedocker.sync._remote import RemoteHost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tree import Entry
 from tests.support.waiting import wait_until
@@ -45,7 +45,7 @@ class MirrorTestCase(TestCase):
         """@return: a mirror that is used by one running container, and stopped with the test."""
         configuration = SyncConfiguration(agent_id="a1", sync_root="mirrors", **options)
         run = in_thread_of(reactor)
-        self.host = host = RemoteHost(self.remote, "mirrors", "a1", run)
+        self.host = host = Host(self.remote, "mirrors", "a1", run)
         means = Means(reactor, host, run, configuration, Trash(self.state / "trash"))
         root = bytes(self.laptop)
         mirror = Mirror(means, root, b"/copy", False, SnapshotFile(self.state, root), self.report)

@@ -325,7 +325,7 @@ class OperationTests(ScriptTestCase):
             (self.there / "d").mkdir(0o755)
             secret = self.remote("secret")
             (self.there / "l").symlink_to("secret")
-            link = SetMode(b"l", found._replace(mode=stat.S_IFREG | 0o777), found)
+            link = SetMode(b"l", found._replace(mode=stat.S_IFREG | 0o777))
             operations = [
                 SetMode(b"f", found._replace(mode=stat.S_IFREG | 0o4711, mtime=10**18 + 99), found),
                 SetMode(b"d", Entry(stat.S_IFDIR | 0o1700), self.entry(self.there / "d")),
@@ -443,6 +443,14 @@ class GuardTests(ScriptTestCase):
     def test_deleted_after_a_change(self) -> None:
         """A file that changed is not removed."""
         self.refuses(lambda old: Delete(b"f", old), b"by a container")
+
+    def test_mode_of_changed(self) -> None:
+        """A file that changed does not get the time of another, by which the change would not be seen."""
+
+        def touched(old: Entry) -> SetMode:
+            return SetMode(b"f", old._replace(mode=stat.S_IFREG | 0o600, mtime=10**18 + 7), old)
+
+        self.refuses(touched, b"by a container")
 
     def test_gone(self) -> None:
         """
