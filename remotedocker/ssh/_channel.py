@@ -182,12 +182,14 @@ class Channel(ReadingHalf, WritingHalf):
         try:
             function(*arguments)
         except Exception:
-            failure = Failure()
-            self._log.failure(
-                "A protocol failed on the channel to {channel}", failure, channel=self.description
-            )
-            if not self._lost:
-                self._break(failure.value)
+            self.failed()
+
+    def failed(self) -> None:
+        """The exception that is being handled ends this channel alone."""
+        failure = Failure()
+        self._log.failure("A protocol failed on the channel to {channel}", failure, channel=self.description)
+        if not self._lost:
+            self._break(failure.value)
 
     # Asking for things
 

@@ -78,6 +78,9 @@ class ReadingHalf:
 
     def extended_received(self, kind: int, data: bytes) -> None:
         """The server sent data beside the stream (type 1: standard error); here it is of no use."""
+        if len(data) > self._window_left:
+            self._break(ConnectionLost("the server sent more than the window allows"))
+            return
         self._window_left -= len(data)
         self._consumed(len(data))
 

@@ -100,14 +100,16 @@ class WritingHalf:
         if left <= 0 or self._remote_window <= 0 or self._connection.congested:
             return
         self._connection.cork()
-        while left > 0 and self._remote_window > 0 and not self._connection.congested:
-            room = min(left, self._remote_window, self._remote_packet)
-            pieces, size = self._next_pieces(room)
-            self._remote_window -= size
-            self.pending_bytes -= size
-            left -= size
-            self._connection.send_data(self._remote_id, size, pieces)
-        self._connection.uncork()
+        try:
+            while left > 0 and self._remote_window > 0 and not self._connection.congested:
+                room = min(left, self._remote_window, self._remote_packet)
+                pieces, size = self._next_pieces(room)
+                self._remote_window -= size
+                self.pending_bytes -= size
+                left -= size
+                self._connection.send_data(self._remote_id, size, pieces)
+        finally:
+            self._connection.uncork()
 
     def _next_pieces(self, room: int) -> tuple[list[memoryview], int]:
         """@return: what is waiting, as much as there is room for, and how many bytes that is."""

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 
 from remotedocker.ssh._channel import MAXIMUM_PACKET, Channel
 from remotedocker.ssh._channel_reading import INITIAL_WINDOW
-from remotedocker.ssh._wire import Reader, string, uint32
+from remotedocker.ssh._ciphers import PacketError
+from remotedocker.ssh._wire import Reader, TruncatedMessage, string, uint32
 
 __all__ = ["ChannelRefused", "Connection"]
 
@@ -222,13 +223,25 @@ class Connection(SSHService):
 
     def _receive_data(self, packet: bytes) -> None:
         """C{SSH_MSG_CHANNEL_DATA}, in a packet as it was opened."""
+        end = len(packet) - packet[0]
+        if end < _DATA_AT:
+            raise PacketError("a message of data without the number of its channel")
         local_id, size = _RECEIVED_DATA_HEAD.unpack_from(packet, 2)
         channel = self.channels.get(local_id)
-        if channel is not None and _DATA_AT + size <= len(packet):
-            channel.data_received(packet[_DATA_AT : _DATA_AT + size])
+        if channel is None:
+            raise PacketError(f"data for the channel {local_id}, which is not open")
+        if _DATA_AT + size != end:
+            raise PacketError(f"data for the channel {local_id} that is not as long as it says")
+        try:
+            channel.data_received(packet[_DATA_AT:end])
+        except Exception:
+            channel.failed()
 
     def packetReceived(self, number: int, payload: bytes) -> None:
-        """Any other message."""
+        """
+        Any other message. One about a channel that is not there is passed over; what goes wrong in a channel
+        is its own affair.
+        """
         handler = self._HANDLERS.get(number)
         if handler is None:
             self.transport.sendUnimplemented()
@@ -238,8 +251,14 @@ class Connection(SSHService):
             handler(self, reader)
             return
         channel = self.channels.get(reader.uint32())
-        if channel is not None:
+        if channel is None:
+            return
+        try:
             handler(self, channel, reader)
+        except TruncatedMessage:
+            raise
+        except Exception:
+            channel.failed()
 
     def _global_request(self, reader: Reader) -> None:
         """The server asks for something: keepalives want an answer, whatever it is."""

@@ -277,6 +277,9 @@ class PacketTransport(SSHClientTransport):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection has ended."""
         self._ended = True
+        release = getattr(self.transport, "release", None)
+        if release is not None:
+            release()
         service, self.service = self.service, None
         self._pass_data = None
         if service is not None:

@@ -157,6 +157,15 @@ class FastSocket:
         self._give_back()
         self._transport.abortConnection()
 
+    def release(self) -> None:
+        """The connection is lost: the memory is not kept until somebody collects what goes in circles."""
+        self._give_back()
+        self._queue.clear()
+        self._queued = 0
+        self._producer = None
+        self._view = memoryview(b"")
+        self._filled = 0
+
     def _give_back(self) -> None:
         """Lets the transport do again what it does by itself: closing is its business."""
         for name in ("doRead", "doWrite"):

@@ -222,6 +222,16 @@ class WindowTests(_ChannelTestCase):
             self.receive(near.transport, 0.11)
         self.assertEqual(near.transport._window, INITIAL_WINDOW)
 
+    def test_too_much_beside_the_stream(self) -> None:
+        """Standard error counts for the window, too."""
+        near, far = self.open()
+        near.transport.pauseProducing()
+        far.remoteWindowLeft = 1 << 30
+        for _ in range(INITIAL_WINDOW // 100_000 + 1):
+            far.writeExtended(1, b"x" * 100_000)
+        self.network.pump()
+        self.assertIn("more than the window", str(near.reason.value))
+
     def test_too_much(self) -> None:
         """A server that sends more than it may loses that channel alone."""
         near, far = self.open()
@@ -536,6 +546,44 @@ class ExceptionTests(_ChannelTestCase):
         self.assertEqual(other.received, b"fine")
         self.assertEqual(len(self.connection.channels), 1)
 
+    def test_failing_channel(self) -> None:
+        """So does an exception in the channel's own code, whichever message it is about."""
+        other, far_other = self.open()
+
+        def fail(*arguments: Any) -> None:
+            raise ZeroDivisionError
+
+        for method, cause in (
+            ("data_received", lambda far: far.write(b"x")),
+            ("window_adjusted", lambda far: far.conn.adjustWindow(far, 1)),
+            ("eof_received", lambda far: far.conn.sendEOF(far)),
+            ("request_received", lambda far: far.conn.sendRequest(far, b"what", b"", wantReply=False)),
+        ):
+            near, far = self.open()
+            self.patch(near.transport, method, fail)
+            cause(far)
+            self.network.pump()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1, method)
+            self.assertTrue(near.reason.check(ZeroDivisionError), method)
+        far_other.write(b"fine")
+        self.network.pump()
+        self.assertEqual(other.received, b"fine")
+        self.assertEqual(len(self.connection.channels), 1)
+
+    def test_failing_send(self) -> None:
+        """When sending fails, others' data do not wait for ever to be sent together with it."""
+        near, _ = self.open()
+        other, far_other = self.open()
+
+        def fail(*arguments: Any) -> None:
+            raise ZeroDivisionError
+
+        self.patch(near.transport, "_next_pieces", fail)
+        self.assertRaises(ZeroDivisionError, near.transport.write, b"x")
+        other.transport.write(b"fine")
+        self.network.pump()
+        self.assertEqual(far_other.received, b"fine")
+
     def test_connection_lost(self) -> None:
         """An exception in C{connectionLost} does not keep others from hearing of a lost link."""
         broken, _ = self.broken("connectionLost")
@@ -646,8 +694,8 @@ class MessageTests(_ChannelTestCase):
         self.assertEqual(len(refused), 1)
 
     def test_unknown_channel(self) -> None:
-        """A message for a channel that is not there is passed over."""
-        for number in range(93, 101):
+        """A message about a channel that is not there is passed over."""
+        for number in (93, *range(95, 101)):
             self.server.transport.sendPacket(number, b"\0\0\3\xe7" + b"\0\0\0\1x")
         self.network.pump()
         near, far = self.open()
@@ -668,6 +716,24 @@ class MessageTests(_ChannelTestCase):
         self.network.pump()
         self.assertTrue(near.lost)
         self.assertIn("makes no sense", str(self.login.transport.error))
+
+    def test_inconsistent_data(self) -> None:
+        """Data that would be lost, or are not as long as they say, end the connection with that reason."""
+        for about, reason in (
+            (b"\0\0\3\xe7" + b"\0\0\0\1x", "the channel 999, which is not open"),
+            (b"\0\0\0\1" + b"\0\0\0\2x", "not as long as it says"),
+            (b"\0\0\0\1" + b"\0\0\0\1xy", "not as long as it says"),
+            (b"\0\0\0", "without the number of its channel"),
+        ):
+            self.login = self.log_in()
+            self.connection = self.login.connection
+            near, _ = self.open()
+            self.assertEqual(near.transport.local_id, 1)
+            self.server.transport.sendPacket(94, about)
+            self.network.pump()
+            self.assertEqual(near.received, b"")
+            self.assertFalse(near.reason.check(ConnectionDone))
+            self.assertIn(reason, str(self.login.transport.error))
 
     def test_disconnect(self) -> None:
         """The server's reason to end the connection is told."""

@@ -123,6 +123,13 @@ class FastSocketTests(SynchronousTestCase):
         self.assertEqual(self.transport.calls, ["startWriting", "abortConnection"])
         self.assertFalse(hasattr(self.transport, "doRead"))
 
+    def test_release(self) -> None:
+        """Once the connection is lost no memory is kept, nor the transport held."""
+        self.socket.write(bytes(MUCH))
+        self.socket.release()
+        self.assertEqual((self.socket._queued, len(self.socket._queue), len(self.socket._view)), (0, 0, 0))
+        self.assertFalse(hasattr(self.transport, "doRead"))
+
     def test_read(self) -> None:
         """What the receiver leaves it gets again, with what follows."""
         self.most = 4
