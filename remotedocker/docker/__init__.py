@@ -8,6 +8,8 @@ from remotedocker.docker._answers import (
     AnswerView,
     translate_create_answer,
     translate_error,
+    translate_image,
+    translate_image_list,
     translate_inspect,
     translate_list,
     translate_service,
@@ -20,6 +22,7 @@ from remotedocker.docker._bindpaths import is_absolute_source, to_laptop_path
 from remotedocker.docker._commit import rewrite_commit
 from remotedocker.docker._create import CreateRequest
 from remotedocker.docker._errorbody import error_body
+from remotedocker.docker._eventlabels import EventLabels
 from remotedocker.docker._eventstream import EventStream
 from remotedocker.docker._filters import ListFilter, split_filters
 from remotedocker.docker._inspected import (
@@ -57,6 +60,7 @@ __all__ = [
     "CreateRequest",
     "CreateSpec",
     "Endpoint",
+    "EventLabels",
     "EventStream",
     "ListFilter",
     "MountForm",
@@ -85,6 +89,8 @@ __all__ = [
     "to_laptop_path",
     "translate_create_answer",
     "translate_error",
+    "translate_image",
+    "translate_image_list",
     "translate_inspect",
     "translate_list",
     "translate_service",

@@ -34,6 +34,8 @@ __all__ = [
     "AnswerView",
     "translate_create_answer",
     "translate_error",
+    "translate_image",
+    "translate_image_list",
     "translate_inspect",
     "translate_list",
     "translate_service",
@@ -85,13 +87,34 @@ def translate_list(body: bytes, view: AnswerView, only: ListFilter | None = None
     return _translate_array(body, lambda entry: _translate_entry(entry, view), only)
 
 
+def translate_image(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /images/{name}/json}: an image that was made of a container has labels of ours, blank ones, and the
+    container's own (C{ContainerConfig}, before API 1.45).
+    """
+    document = _read(body)
+    hidden = [hide_labels(document.child(name)) for name in ("Config", "ContainerConfig")]
+    return write(document) + b"\n" if any(hidden) else body
+
+
+def translate_image_list(body: bytes, view: AnswerView) -> bytes:
+    """
+    C{GET /images/json}.
+    """
+    return _translate_array(body, hide_labels)
+
+
 def translate_system_df(body: bytes, view: AnswerView) -> bytes:
     """
-    C{GET /system/df}: its containers and volumes, where they were before API 1.52 and where they are since.
+    C{GET /system/df}: its containers, images and volumes, where they were before API 1.52 and where they are
+    since.
     """
 
     def containers(part: bytes) -> bytes:
         return translate_list(part, view)
+
+    def images(part: bytes) -> bytes:
+        return translate_image_list(part, view)
 
     def volumes(part: bytes) -> bytes:
         return _translate_array(part, lambda entry: _translate_device(entry, view))
@@ -100,8 +123,10 @@ def translate_system_df(body: bytes, view: AnswerView) -> bytes:
         body,
         {
             "Containers": containers,
+            "Images": images,
             "Volumes": volumes,
             "ContainerUsage": lambda part: _translate_members(part, {"Items": containers}),
+            "ImageUsage": lambda part: _translate_members(part, {"Items": images}),
             "VolumeUsage": lambda part: _translate_members(part, {"Items": volumes}),
         },
     )

@@ -15,13 +15,21 @@ from typing import Any
 from remotedocker.docker._model import ContainerPort, CreateSpec, MountForm, OwnedContainer, PortBinding
 from remotedocker.docker._ports import parse_port
 
-__all__ = ["AGENT_LABEL", "LABELS", "blank_labels", "decode_labels", "encode_labels", "is_own_label"]
+__all__ = [
+    "AGENT_LABEL",
+    "LABELS",
+    "LABEL_PREFIX",
+    "blank_labels",
+    "decode_labels",
+    "encode_labels",
+    "is_own_label",
+]
 
-_PREFIX = "io.remotedocker."
-AGENT_LABEL = _PREFIX + "agent"
+LABEL_PREFIX = "io.remotedocker."
+AGENT_LABEL = LABEL_PREFIX + "agent"
 """The agent's id: C{filters={"label": ["io.remotedocker.agent=<id>"]}} lists its containers."""
-_NONCE = _PREFIX + "nonce"
-_REQUEST = _PREFIX + "request"
+_NONCE = LABEL_PREFIX + "nonce"
+_REQUEST = LABEL_PREFIX + "request"
 
 LABELS = (AGENT_LABEL, _NONCE, _REQUEST)
 """Every label that is set; all are set each time, lest one be inherited from an image."""
@@ -29,7 +37,7 @@ LABELS = (AGENT_LABEL, _NONCE, _REQUEST)
 
 def is_own_label(key: str) -> bool:
     """Whether a label is one of ours, to be hidden from users."""
-    return key.startswith(_PREFIX)
+    return key.startswith(LABEL_PREFIX)
 
 
 def blank_labels() -> dict[str, str]:

@@ -60,7 +60,9 @@ def restore_exposed(config: JSONObject, owned: OwnedContainer) -> None:
             config.remove_field("ExposedPorts")
 
 
-def hide_labels(config: JSONObject) -> None:
-    """C{Labels} without ours."""
+def hide_labels(config: JSONObject) -> bool:
+    """C{Labels} without ours; true if there were any."""
     labels = config.child("Labels")
+    before = len(labels.items)
     labels.items = [item for item in labels.items if not is_own_label(item[0])]
+    return len(labels.items) < before

@@ -64,6 +64,8 @@ class Endpoint(Enum):
     BUILD = ("POST", "/build")
     COMMIT = ("POST", "/commit")
     IMAGE_PULL = ("POST", "/images/create")
+    IMAGE_LIST = ("GET", "/images/json")
+    IMAGE_INSPECT = ("GET", "/images/{reference}/json")
     IMAGE_LOAD = ("POST", "/images/load")
     IMAGE_SAVE = ("GET", "/images/get")
     IMAGE_SAVE_ONE = ("GET", "/images/{reference}/get")

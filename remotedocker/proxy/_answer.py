@@ -22,7 +22,7 @@ from remotedocker.proxy._commands import (
     ToClient,
 )
 from remotedocker.proxy._errors import error_answer
-from remotedocker.proxy._rewriting import Rewriter
+from remotedocker.proxy._rewriting import BodyFilter, Rewriter
 
 __all__ = ["ANSWER_LIMIT", "Answer"]
 
@@ -60,6 +60,8 @@ class Answer:
         self._body_released = False
         self._collected: list[Data] | None = None
         self._collected_size = 0
+        self._filter: BodyFilter | None = None
+        self._chunked = False
         self.head: ResponseHead | None = None
         self.started = False
         self.received_all = False
@@ -134,6 +136,9 @@ class Answer:
             self._collected = []
         else:
             self.started = True
+            if head.headers.get(b"content-length") is None:
+                self._filter = self._rewriter.body_filter(head)
+                self._chunked = head.headers.get(b"transfer-encoding") is not None
             yield ToClient(head.raw)
 
     def _pass_data(self, part: Data) -> Iterator[Command]:
@@ -152,7 +157,15 @@ class Answer:
             if effect is not None:
                 yield self._wait(part, effect)
                 return
-        yield ToClient(part.raw)
+        if self._filter is None:
+            yield ToClient(part.raw)
+        else:
+            yield from self._filtered(self._filter.feed(part.payload))
+
+    def _filtered(self, content: bytes) -> Iterator[Command]:
+        """Content of a body that is changed as it passes, in a framing of its own."""
+        if content:
+            yield ToClient(b"%x\r\n%b\r\n" % (len(content), content) if self._chunked else content)
 
     def _uncollected(self) -> Iterator[Command]:
         """Passes what was collected, as it came."""
@@ -167,8 +180,11 @@ class Answer:
         self.complete = True
         if self._collected is not None and not self.ours:
             yield from self._pass_collected(part)
-        elif part.raw and not self.ours:
-            yield ToClient(part.raw)
+        elif not self.ours:
+            if self._filter is not None:
+                yield from self._filtered(self._filter.rest())
+            if part.raw:
+                yield ToClient(part.raw)
         for effect in self._rewriter.learned():
             yield Notify(effect)
 

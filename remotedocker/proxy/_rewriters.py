@@ -17,6 +17,7 @@ from remotedocker.docker import (
     CreatePlan,
     CreateRequest,
     Endpoint,
+    EventLabels,
     ListFilter,
     PlacedMount,
     Route,
@@ -25,6 +26,8 @@ from remotedocker.docker import (
     rewrite_commit,
     split_filters,
     translate_create_answer,
+    translate_image,
+    translate_image_list,
     translate_inspect,
     translate_list,
     translate_system_df,
@@ -48,7 +51,7 @@ from remotedocker.proxy._commands import (
     Started,
     Starting,
 )
-from remotedocker.proxy._rewriting import Forward, Reply, Rewriter, TranslatedErrors
+from remotedocker.proxy._rewriting import BodyFilter, Forward, Reply, Rewriter, TranslatedErrors
 
 __all__ = ["rewriter_for"]
 
@@ -243,6 +246,26 @@ class SystemDfRewriter(_Translated):
     translation = staticmethod(translate_system_df)
 
 
+class ImageRewriter(_Translated):
+    """C{GET /images/{name}/json}."""
+
+    translation = staticmethod(translate_image)
+
+
+class ImageListRewriter(_Translated):
+    """C{GET /images/json}."""
+
+    translation = staticmethod(translate_image_list)
+
+
+class EventsRewriter(TranslatedErrors):
+    """C{GET /events}: our labels are taken out of the stream as it passes."""
+
+    def body_filter(self, head: ResponseHead) -> BodyFilter | None:
+        """See L{Rewriter.body_filter}."""
+        return EventLabels(self.view.owned) if head.status == 200 else None
+
+
 class VolumeRewriter(_Translated):
     """C{GET /volumes/{name}}."""
 
@@ -364,6 +387,9 @@ _REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
     Endpoint.COMMIT: CommitRewriter,
     Endpoint.EXEC_CREATE: ExecCreateRewriter,
     Endpoint.EXEC_INSPECT: ExecInspectRewriter,
+    Endpoint.EVENTS: EventsRewriter,
+    Endpoint.IMAGE_INSPECT: ImageRewriter,
+    Endpoint.IMAGE_LIST: ImageListRewriter,
     Endpoint.SYSTEM_DF: SystemDfRewriter,
     Endpoint.VOLUME_CREATE: VolumeCreateRewriter,
     Endpoint.VOLUME_INSPECT: VolumeRewriter,

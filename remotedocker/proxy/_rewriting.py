@@ -6,6 +6,7 @@ What can be done about a request and its answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from attrs import define, frozen
 
@@ -13,7 +14,7 @@ from remotedocker.docker import AnswerView, Route, translate_error
 from remotedocker.http import RequestHead, ResponseHead
 from remotedocker.proxy._commands import Effect
 
-__all__ = ["Forward", "Reply", "Rewriter", "TranslatedErrors"]
+__all__ = ["BodyFilter", "Forward", "Reply", "Rewriter", "TranslatedErrors"]
 
 
 @frozen
@@ -36,6 +37,19 @@ class Reply:
     data: bytes
 
 
+class BodyFilter(Protocol):
+    """Changes the body of an answer as it passes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        @param data: a piece of the body, cut anywhere.
+        @return: what is passed on now.
+        """
+
+    def rest(self) -> bytes:
+        """The body is complete: what was kept of it."""
+
+
 @define(eq=False)
 class Rewriter:
     """
@@ -47,7 +61,8 @@ class Rewriter:
      2. L{Rewriter.forward}: what goes on, or the whole answer;
      3. L{Rewriter.before_answer}: what the answer's head waits for;
      4. L{Rewriter.wants_answer}, then L{Rewriter.answer}: the new body of the answer;
-     5. L{Rewriter.before_body}: what the first byte of a body that is passed waits for;
+     5. L{Rewriter.before_body}: what the first byte of a body that is passed waits for, and
+        L{Rewriter.body_filter}: what it passes through;
      6. L{Rewriter.before_end}: what the end of a hijacked stream waits for;
      7. L{Rewriter.failed}, instead of the rest, if no answer comes.
 
@@ -85,6 +100,10 @@ class Rewriter:
 
     def before_body(self, head: ResponseHead) -> Effect | None:
         """What the first byte of the body waits for."""
+        return None
+
+    def body_filter(self, head: ResponseHead) -> BodyFilter | None:
+        """What an answer's body, of no declared length, is passed through; None: it passes as it comes."""
         return None
 
     def wants_answer(self, head: ResponseHead) -> bool:

@@ -115,7 +115,7 @@ class EventStreamTests(SynchronousTestCase):
         stream = EventStream(limit=300)
         for _ in range(20):
             self.assertEqual(stream.feed(b'{"a":{"x"' + b":{}" * 40), [])
-        self.assertLess(len(stream._object), 302)
+        self.assertLess(len(stream._objects._held), 302)
         self.assertEqual(stream.feed(b"}}" * 50), [])
         self.assertEqual(len(stream.feed(event())), 1)
 

@@ -321,6 +321,32 @@ class AnswerTests(PortsTestCase):
         document = self.remote.ask(f"/images/{image}/json")
         said = {name: value for name, value in document["Config"]["Labels"].items() if value}
         self.assertEqual(said, {"color": "blue"})
+        shown = self.client.api.inspect_image(image)
+        for config in ("Config", "ContainerConfig"):
+            self.assertEqual(shown[config]["Labels"], {"color": "blue"}, config)
+        (listed,) = self.client.api.images(image)
+        self.assertEqual(listed["Labels"], {"color": "blue"})
+        (used,) = [each for each in self.client.api.df()["Images"] if each["Id"] == listed["Id"]]
+        self.assertEqual(used["Labels"], {"color": "blue"})
+        self.assertNotIn(b"io.remotedocker", self.laptop("history", "--no-trunc", image).stdout)
+
+    def test_events(self) -> None:
+        """The events of a container have the user's labels and none of ours, at once and afterwards."""
+        filters = {"container": self.container}
+        live = self.client.api.events(decode=True, filters=filters)
+        self.addCleanup(live.close)
+        self.done(self.laptop("rename", self.name, self.laptop.name("renamed")))
+        kept = self.laptop("events", "--since", "1h", "--until", "0s", "--format", "{{json .}}")
+        for attributes in (
+            next(live)["Actor"]["Attributes"],
+            *(
+                event["Actor"]["Attributes"]
+                for event in map(json.loads, self.done(kept).splitlines())
+                if event["Actor"]["ID"] == self.container
+            ),
+        ):
+            self.assertEqual(attributes["color"], "blue")
+            self.assertEqual([name for name in attributes if name.startswith("io.remotedocker")], [])
 
     def test_compose(self) -> None:
         """C{docker-compose ps} and C{port} agree with what is open, also when it has been recreated."""

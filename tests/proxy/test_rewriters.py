@@ -460,6 +460,8 @@ class TranslationTests(_Case):
         for target in (
             "/containers/json",
             "/containers/x/json",
+            "/images/json",
+            "/images/i/json",
             "/system/df",
             "/volumes",
             "/volumes/v",
@@ -516,6 +518,53 @@ class TranslationTests(_Case):
         self.assertIsInstance(commands[0], Report)
         told = next(command for command in commands if isinstance(command, ToClient))
         self.assertEqual(self.told(told)[0].status, 500)
+
+
+class LabelTests(_Case):
+    """Where the daemon shows our labels beside containers."""
+
+    labels = encode_labels("agent", "nonce", Spec(image="x"), ())
+
+    def test_events(self) -> None:
+        """The stream of events passes without them, an event at a time, until its end."""
+        self.forwarded(request("GET /events"))
+        attributes = {"name": "web", **self.labels}
+        event = json.dumps({"Type": "container", "Actor": {"ID": "c1", "Attributes": attributes}}).encode()
+        shown = b'{"Type":"container","Actor":{"ID":"c1","Attributes":{"name":"web"}}}\n'
+        head = chunked(end=False)
+        self.play(DaemonBytes(head + b"%x\r\n" % (len(event) + 1) + event[:50]), ToClient(head))
+        self.play(DaemonBytes(event[50:] + b"\n\r\n"), ToClient(b"%x\r\n%b\r\n" % (len(shown), shown)))
+        self.play(DaemonBytes(b'5\r\n{}\n{"\r\n'), ToClient(b"3\r\n{}\n\r\n"))
+        self.play(DaemonBytes(b"0\r\n\r\n"), ToClient(b'2\r\n{"\r\n0\r\n\r\n'))
+
+    def test_eventsUntilTheEnd(self) -> None:
+        """So does one that ends with the connection; one with a length, and an error, pass as they are."""
+        self.forwarded(request("GET /events"))
+        head = answer("200 OK", length=False)
+        self.play(DaemonBytes(head + b"{}\n{"), ToClient(head + b"{}\n"))
+        (*_, last) = self.play_any(DaemonEnd())
+        self.begin()
+        self.forwarded(request("GET /events"))
+        whole = answer("200 OK", b"{}\n{")
+        self.play(DaemonBytes(whole), ToClient(whole))
+
+    def test_images(self) -> None:
+        """Images made of containers are shown without them, and without those of the container."""
+        blank = {"a": "b", **dict.fromkeys(self.labels, "")}
+        used = {"ImageUsage": {"Items": [{"Labels": blank}]}}
+        config = {"Config": {"Labels": blank}, "ContainerConfig": {"Labels": {**blank, **self.labels}}}
+        clean = {"a": "b"}
+        image, listed = {"Config": {"Labels": clean}, "ContainerConfig": {"Labels": clean}}, {"Labels": clean}
+        for target, document, shown in (
+            ("/images/i/json", config, image),
+            ("/images/json", [{"Labels": None}, {"Labels": blank}], [{"Labels": None}, listed]),
+            ("/system/df", {"Images": [{"Labels": blank}]}, {"Images": [listed]}),
+            ("/system/df", used, {"ImageUsage": {"Items": [listed]}}),
+        ):
+            self.begin()
+            self.forwarded(request(f"GET {target}"))
+            (told,) = self.play_any(DaemonBytes(_json_answer("200 OK", document)))
+            self.assertEqual(self.told(told)[1], shown, target)
 
 
 class PlacingTests(_Case):
