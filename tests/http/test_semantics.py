@@ -4,6 +4,8 @@ Tests for L{remotedocker.http._semantics}.
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.http import (
@@ -25,61 +27,105 @@ def request(version: tuple[int, int], *fields: tuple[bytes, bytes]) -> RequestHe
 class LooksLikeHTTPTests(SynchronousTestCase):
     """The first bytes decide between HTTP and a raw relay."""
 
+    http = (
+        b"POST /x HTTP/1.1\r\n",
+        b"get / http/1.1\r\n",
+        b"PRI * HTTP/2.1\r\n",
+        b"PRIOR / HTTP/1.1\r\n",
+        b"M-SEARCH * HTTP/1.1\n",
+        b"GET /a b HTTP/1.1\r\n",
+        b"GET  / HTTP/1.1\r\n",
+        b"GET /\tHTTP/1.1\r\n",
+        b"GET /\rHTTP/1.1\r\n",
+        b"GET HTTP/1.1\r\n",
+        b"GET /\x00 HTTP/1.1\r\n",
+        b"GET / HTTP/0.9\r\n",
+        b"GET / HTTP/+1.1\r\n",
+        b"\r\nGET / HTTP/1.1\r\n",
+        b"\n\r\n\nGET / HTTP/1.1\r\n",
+        b"how / do HTTP/you do\r\n",
+        b"A" * 100 + b" / HTTP/1.1\r\n",
+    )
+    """Each becomes HTTP with the slash of its version, or before."""
+
+    other = (
+        b"\x16\x03\x01\x02\x00\x01 / HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"how do you do\r\n\r\n",
+        b"hello\n",
+        b"EHLO mail.example.org\r\nGET / HTTP/1.1\r\n",
+        b"GET /\r\nHost: HTTP/1.1\r\n",
+        b"GET\r\n",
+        b"GET\t/ HTTP/1.1",
+        b" GET / HTTP/1.1",
+        b"\0\0\0",
+        b"{}",
+        b"\xff\xfb",
+        b"\r\n\r\n{}",
+        b"A" * 100 + b"\n",
+        b"A" * 100 + b" \x00\n",
+    )
+
     def test_http(self) -> None:
-        """A method and a space are HTTP, however odd the method."""
-        for data in (
-            b"GET ",
-            b"POST /x HTTP/1.1\r\n",
-            b"get /",
-            b"PRI ",
-            b"PRI * HTTP/2.1",
-            b"P /",
-            b"M-SEARCH *",
-        ):
-            if data == b"PRI ":
-                self.assertIsNone(looks_like_http(data))
-            else:
-                self.assertIs(looks_like_http(data), True, data)
+        """A method, a space and then the name of the protocol are HTTP, malformed or not."""
+        for data in self.http:
+            self.assertIs(looks_like_http(data), True, data)
+            self.assertIs(looks_like_http(data.rstrip(b"\r\n")), True, data)
 
     def test_other(self) -> None:
-        """TLS, HTTP/2, other protocols' greetings and garbage are not."""
-        for data in (
-            b"\x16\x03\x01\x02\x00\x01",
-            b"\x16",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            b"SSH-2.0-OpenSSH_9.6\r\n",
-            b"GET\r\n",
-            b"GET\t/ HTTP/1.1",
-            b" GET / HTTP/1.1",
-            b"\r\nGET / HTTP/1.1",
-            b"\0\0\0",
-            b"{}",
-            b"\xff\xfb",
-        ):
+        """TLS, HTTP/2, other protocols' greetings and garbage, printable or not, are not."""
+        for data in self.other:
             self.assertIs(looks_like_http(data), False, data)
 
     def test_undecided(self) -> None:
-        """What may still become a method is not decided."""
-        for data in (b"", b"G", b"DELETE", b"P", b"PR", b"PRI", b"PRI *", b"PRI * HTTP/2.0\r"):
+        """What may still become a first line is not decided."""
+        for data in (
+            b"",
+            b"G",
+            b"PRI",
+            b"PRI *",
+            b"PRI * HTTP/2.0\r",
+            b"GET ",
+            b"GET /x",
+            b"GET /x HTTP",
+            b"\r\n",
+        ):
             self.assertIsNone(looks_like_http(data), data)
 
-    def test_decides_early(self) -> None:
-        """An endless token is taken for HTTP, and left to the parser, after 33 bytes."""
-        self.assertIsNone(looks_like_http(b"A" * 32))
-        self.assertIs(looks_like_http(b"A" * 33), True)
+    def test_long(self) -> None:
+        """A first line over 8 KiB is taken for HTTP, and left to the parser, if its beginning allows it."""
+        for data in (b"A" * 8192, b"GET /" + b"x" * 8187, b"\r\n" * 4096):
+            self.assertIsNone(looks_like_http(data[:-1]), data[:9])
+            self.assertIs(looks_like_http(data), True, data[:9])
+            self.assertIs(looks_like_http(data + b"\r\n{}"), True, data[:9])
+        self.assertIs(looks_like_http(b"\xff" * 9000), False)
 
     def test_decision_stands(self) -> None:
-        """More bytes never turn a decision round."""
-        for data in (
-            b"PRI * HTTP/2.0\r\n\r\nSM",
-            b"POST / HTTP/1.1\r\n",
-            b"\x16\x03\x01\x00",
-            b"PRIOR / HTTP/1.1",
-        ):
-            decisions = [looks_like_http(data[:size]) for size in range(len(data) + 1)]
-            decided = [decision for decision in decisions if decision is not None]
-            self.assertEqual(len(set(decided)), 1, data)
-            self.assertNotIn(None, decisions[decisions.index(decided[0]) :])
+        """At every split point the decision is not known yet, or the final one; more bytes never turn it."""
+        for expected, corpus in ((True, self.http), (False, self.other)):
+            for data in corpus:
+                decisions = [looks_like_http(data[:size]) for size in range(len(data) + 1)]
+                known = [decision for decision in decisions if decision is not None]
+                self.assertEqual(set(known), {expected}, data)
+                self.assertNotIn(None, decisions[decisions.index(expected) :], data)
+
+    @given(
+        st.lists(
+            st.sampled_from([b"GET", b" ", b"/", b"HTTP/1.1", b"\r\n", b"\r", b"\n", b"\t", b"x", b"\x00"])
+        ),
+        st.integers(0, 40),
+    )
+    def test_served_requests(self, parts: list[bytes], split: int) -> None:
+        """Nothing that Go's server would take for a request passes for something else, wherever it is cut."""
+        data = b"".join(parts)
+        line, ended, _ = data.partition(b"\n")
+        method, first, rest = line.removesuffix(b"\r").partition(b" ")
+        version = rest.partition(b" ")[2]
+        served = ended and first and method == b"GET" and version.startswith(b"HTTP/")
+        if served:
+            self.assertIs(looks_like_http(data), True)
+            self.assertIsNot(looks_like_http(data[:split]), False)
 
 
 class ConnectionTests(SynchronousTestCase):

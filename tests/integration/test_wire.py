@@ -60,6 +60,7 @@ _EXCHANGES = {
     "a stream": _request(b"GET /v1.41/events?since=1&until=2 HTTP/1.1", _LAST),
     "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not a whole TLS hello\r\n\r\n",
     "garbage": b"\x00\xff\x01garbage\r\n\r\n",
+    "printable garbage": b"how do you do\r\n\r\n",
 }
 
 
@@ -126,8 +127,9 @@ class RawClientTests(IntegrationTestCase):
     def test_http_only(self) -> None:
         """With C{--http-only} what is not HTTP is refused, and what is HTTP is not."""
         agent = self.own_agent("--http-only")
-        answer = self.exchange(agent.port, _EXCHANGES["a TLS hello"], 1000)
-        self.assertIn(b"--http-only", answer)
+        for name in ("a TLS hello", "printable garbage"):
+            answer = self.exchange(agent.port, _EXCHANGES[name], 1000)
+            self.assertIn(b"--http-only", answer)
         answer = self.exchange(agent.port, _EXCHANGES["HTTP/1.0"], 1000)
         self.assertTrue(answer.startswith(b"HTTP/1.0 200 OK\r\n"), answer)
 

@@ -440,6 +440,41 @@ class RawTests(ScriptCase):
         self.assertEqual(commands, [Connect(False)])
         self.play(DaemonConnected(), Hijack(preface))
 
+    def test_printable(self) -> None:
+        """Printable garbage too, wherever it is cut; nobody is connected before it shows what it is."""
+        for garbage in (b"how do you do\r\n\r\n", b"hello\n", b"GET /\r\nHost: HTTP/1.1\r\n\r\n"):
+            for split in range(1, len(garbage)):
+                self.begin()
+                pieces = (garbage[:split], garbage[split:])
+                commands = [command for piece in pieces for command in self.play_any(ClientBytes(piece))]
+                self.assertEqual(commands, [Connect(False)])
+                self.play(DaemonConnected(), Hijack(garbage))
+
+    def test_malformedIsHTTP(self) -> None:
+        """A first line with the shape of HTTP is HTTP, wherever it is cut: 400, and never relayed."""
+        for line in (
+            b"GET /a b HTTP/1.1",
+            b"GET  / HTTP/1.1",
+            b"GET /\tHTTP/1.1",
+            b"GET / http/1.1",
+            b"GET / HTTP/1.1 ",
+            b"GET HTTP/1.1",
+            b"\r\nGET / HTTP/1.1",
+            b"GET / HTTP/1.1\nHost: d",
+        ):
+            data = line + b"\r\n\r\n"
+            for split in range(1, len(data)):
+                self.begin()
+                commands = [
+                    command
+                    for piece in (data[:split], data[split:])
+                    for command in self.play_any(ClientBytes(piece))
+                ]
+                refusal, closed = commands
+                assert isinstance(refusal, ToClient)
+                self.assertTrue(refusal.data.startswith(b"HTTP/1.1 400 Bad Request\r\n"), (line, split))
+                self.assertEqual(closed, CloseClient())
+
     def test_undecided(self) -> None:
         """A stream that ends before it shows what it is, is relayed with its end."""
         self.play(ClientBytes(b"PRI"))
@@ -464,13 +499,15 @@ class RawTests(ScriptCase):
         self.play(ClientBytes(self.hello), ToClient(expected), CloseClient())
 
     def test_staysChecked(self) -> None:
-        """After a first request garbage is not relayed, whatever the options."""
-        self.forwarded(_GET)
-        self.play(DaemonBytes(_OK), ToClient(_OK))
-        commands = self.play_any(ClientBytes(self.hello + b"\r\n"))
-        self.assertEqual(commands[-2:], [CloseDaemon(), CloseClient()])
-        assert isinstance(commands[0], ToClient)
-        self.assertTrue(commands[0].data.startswith(b"HTTP/1.1 400 Bad Request\r\n"))
+        """After a first request garbage is not relayed, printable or not."""
+        for garbage in (self.hello + b"\r\n", b"how do you do\r\n\r\n"):
+            self.begin()
+            self.forwarded(_GET)
+            self.play(DaemonBytes(_OK), ToClient(_OK))
+            commands = self.play_any(ClientBytes(garbage))
+            self.assertEqual(commands[-2:], [CloseDaemon(), CloseClient()])
+            assert isinstance(commands[0], ToClient)
+            self.assertTrue(commands[0].data.startswith(b"HTTP/1.1 400 Bad Request\r\n"))
 
 
 class RefusalTests(ScriptCase):

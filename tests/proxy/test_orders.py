@@ -37,6 +37,7 @@ _FROM_CLIENT = [
     request("POST /images/load", b"abc"),
     b"POST /images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     b"\x16\x03\r\n",
+    b"how do you do\r\n",
 ]
 _FROM_DAEMON = [
     answer("200 OK", b"{}"),
