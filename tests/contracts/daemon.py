@@ -89,8 +89,12 @@ class RecordingObserver:
         self.events.append(("listed", ""))
 
     def of(self, container_id: str) -> list[str]:
-        """What happened to one container; and all lists."""
-        return [action for action, told in self.events if told in (container_id, "")]
+        """What happened to one container, and all lists; not to its networks, for only an engine has any."""
+        return [
+            action
+            for action, told in self.events
+            if told in (container_id, "") and not action.startswith("network ")
+        ]
 
 
 class DaemonContract(_Base):

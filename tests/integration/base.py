@@ -340,8 +340,8 @@ _failed: dict[tuple[str, ...], str] = {}
 _homes: list[Path] = []
 
 
-def _temporary() -> Path:
-    path = Path(tempfile.mkdtemp(prefix=f"remotedocker-{os.getpid()}-", dir="/var/tmp"))
+def _temporary(remote: EmbeddedRemote) -> Path:
+    path = Path(tempfile.mkdtemp(dir=remote.scratch))
     _homes.append(path)
     return path
 
@@ -393,7 +393,7 @@ class IntegrationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Finds the remote, or says why there is none."""
         self.remote = attached_remote()
-        self.scratch = Path(tempfile.mkdtemp(prefix=f"remotedocker-{os.getpid()}-", dir="/var/tmp"))
+        self.scratch = Path(tempfile.mkdtemp(dir=self.remote.scratch))
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
 
     def shared_agent(self, *options: str) -> Agent | Tunnel:
@@ -406,9 +406,9 @@ class IntegrationTestCase(SynchronousTestCase):
         agent = _shared.get(options)
         if agent is None or agent.process is None or agent.process.poll() is not None:
             if os.environ.get("REMOTEDOCKER_TEST_AGENT") == "ssh":
-                agent = Tunnel(self.remote, _temporary())
+                agent = Tunnel(self.remote, _temporary(self.remote))
             else:
-                agent = Agent(self.remote, _temporary(), options)
+                agent = Agent(self.remote, _temporary(self.remote), options)
             try:
                 agent.start()
             except AgentFailed as error:

@@ -85,6 +85,8 @@ class EmbeddedRemote:
     thread that started it ends.
 
     @ivar directory: where all of it lives, logs too (C{sshd.log}, C{dockerd.log}).
+        Its name, by which its control group is called, too, must be unique on this machine.
+    @ivar scratch: a directory of the laptop's for what must not outlive the remote.
     @ivar user: the SSH user.
     @ivar port: sshd's, on C{host}.
     @ivar identity: the private key (ed25519) that sshd accepts for C{user}.
@@ -96,13 +98,14 @@ class EmbeddedRemote:
         self.directory = Path(directory)
         self.engine = engine if engine is not None else find_engine(os.environ)
         self.sandbox = Sandbox(self.directory, self.engine.files)
+        self.scratch = self.directory / "laptop"
         self.user = "root"
         self.port = 22
         self.identity = self.directory / "id_ed25519"
         self.known_hosts = self.directory / "known_hosts"
         self.docker_socket = self.sandbox.exchange / "docker.sock"
         self.busybox_tar = self.directory / "busybox.tar"
-        self.cgroup = f"remotedocker-{os.getpid()}-{os.urandom(3).hex()}"
+        self.cgroup = self.directory.name
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @classmethod
@@ -116,7 +119,6 @@ class EmbeddedRemote:
         remote.sandbox.init = int(environ[f"{_PREFIX}INIT"])
         remote.sandbox.address = environ[f"{_PREFIX}HOST"]
         remote.sandbox.local_address = environ[f"{_PREFIX}LOCAL_ADDRESS"]
-        remote.cgroup = environ[f"{_PREFIX}CGROUP"]
         return remote
 
     def environment(self) -> dict[str, str]:
@@ -132,7 +134,6 @@ class EmbeddedRemote:
             f"{_PREFIX}KNOWN_HOSTS": str(self.known_hosts),
             f"{_PREFIX}DOCKER_SOCKET": str(self.docker_socket),
             f"{_PREFIX}BUSYBOX_TAR": str(self.busybox_tar),
-            f"{_PREFIX}CGROUP": self.cgroup,
             f"{_PREFIX}CLI": self.engine.cli,
             f"{_PREFIX}PLUGINS": str(self.engine.plugins or ""),
         }
@@ -153,7 +154,7 @@ class EmbeddedRemote:
 
         @raise SandboxError: it could not be started; nothing is left running.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.sandbox.start()
             self._configure_ssh()

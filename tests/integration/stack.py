@@ -11,6 +11,7 @@ The variables that the command gets are those of L{EmbeddedRemote.environment}.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -29,26 +30,53 @@ __all__ = ["OBSTACLE_VARIABLE", "end_on_signals", "main", "running_remote"]
 OBSTACLE_VARIABLE = "REMOTEDOCKER_TEST_OBSTACLE"
 """Why there is no remote; read by the tests' skip."""
 
-_NAME = "remotedocker-"
+_PARENT = Path("/var/tmp")
+
+_NAME = "remotedocker-stack-"
 
 
 def _end(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _alive(process: str) -> bool:
-    return process.isdigit() and Path("/proc", process).exists()
+@contextlib.contextmanager
+def _locked(directory: Path, operation: int) -> Iterator[None]:
+    """
+    A lock on a directory (C{flock}). The kernel gives it up when this process ends, and every process
+    namespace sees it; process ids would mean nothing in another.
+
+    @raise BlockingIOError: C{LOCK_NB} was asked for and another has it.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _sweep(parent: Path) -> None:
+def _sweep() -> None:
     """Removes what runs that were killed have left: files and empty control groups, never processes."""
-    for left in parent.glob(f"{_NAME}[0-9]*-*"):
-        if not _alive(left.name.split("-")[1]):
+    for left in _PARENT.glob(f"{_NAME}*"):
+        with contextlib.suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(left, ignore_errors=True)
     root = Path("/sys/fs/cgroup")
-    for left in (*root.glob(f"{_NAME}[0-9]*-*"), *root.glob(f"*/{_NAME}[0-9]*-*")):
-        if not _alive(left.name.split("-")[1]):
-            remove_cgroups(left.name)
+    for group in (*root.glob(f"{_NAME}*"), *root.glob(f"*/{_NAME}*")):
+        if not (_PARENT / group.name).exists():
+            remove_cgroups(group.name)
+
+
+@contextlib.contextmanager
+def _own_directory() -> Iterator[Path]:
+    """A directory that no other run sweeps; it is removed at the end."""
+    with contextlib.ExitStack() as stack:
+        # Nobody sweeps between the making of the directory and its lock.
+        with _locked(_PARENT, fcntl.LOCK_EX):
+            _sweep()
+            directory = Path(tempfile.mkdtemp(prefix=_NAME, dir=_PARENT))
+            stack.enter_context(_locked(directory, fcntl.LOCK_EX))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        yield directory
 
 
 def end_on_signals() -> None:
@@ -65,18 +93,13 @@ def running_remote() -> Iterator[EmbeddedRemote]:
     @raise tests.integration.sandbox.SandboxError: it could not be started.
     """
     end_on_signals()
-    parent = Path("/var/tmp")
-    _sweep(parent)
-    directory = Path(tempfile.mkdtemp(prefix=f"{_NAME}{os.getpid()}-", dir=parent))
-    remote = EmbeddedRemote(directory, find_engine(os.environ))
-    try:
-        remote.start()
-        yield remote
-    finally:
+    with _own_directory() as directory:
+        remote = EmbeddedRemote(directory, find_engine(os.environ))
         try:
-            remote.stop()
+            remote.start()
+            yield remote
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            remote.stop()
 
 
 def _explanation(mode: str) -> str | None:

@@ -5,6 +5,7 @@ The embedded remote itself: what the other tests rest on.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,17 +42,7 @@ class RemoteTests(IntegrationTestCase):
 
     def test_two_at_once_and_nothing_left(self) -> None:
         """A second remote runs beside the first; when what started it is killed, nothing is left running."""
-        script = "echo $REMOTEDOCKER_TEST_HOST $REMOTEDOCKER_TEST_INIT $PPID; exec sleep 1000"
-        environment = {
-            name: value for name, value in os.environ.items() if name != "REMOTEDOCKER_INTEGRATION"
-        }
-        command = [sys.executable, "-m", "tests.integration.stack", "--", "sh", "-c", script]
-        second = Running(command, environment, cwd=_CHECKOUT)
-        self.addCleanup(second.kill)
-        second.expect(b"embedded remote")
-        second.expect(b"\n")
-        second.expect(b"\n")
-        host, init, starter = second.stdout.decode().splitlines()[-1].split()
+        _, (host, init, starter, _) = self._second()
         self.assertNotEqual(host, self.remote.host)
         self.assertTrue(listens(22, host))
         self.assertTrue(listens(22, self.remote.host))
@@ -62,6 +53,48 @@ class RemoteTests(IntegrationTestCase):
             lambda: not any(Path(f"/proc/{number}").exists() for number in members), "its processes are gone"
         )
         self.wait_for(lambda: _route(host) != _route(self.remote.host), "its interface is gone")
+
+    def test_leftovers(self) -> None:
+        """
+        A new remote removes the files that a killed one left, and none of one that runs, though it cannot see
+        the processes of any.
+        """
+        killed, (*_, left) = self._second()
+        killed.kill()
+        self.assertTrue(Path(left).exists())
+        self._second("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+        self.assertFalse(Path(left).exists())
+        self.assertTrue(self.remote.directory.exists())
+
+    def _second(self, *prefix: str) -> tuple[Running, list[str]]:
+        """
+        Starts another remote.
+
+        @return: what runs it; and its address, its init, the process that started it, and its directory.
+        """
+        script = "echo {HOST} {INIT} $PPID {DIRECTORY}; exec sleep 1000"
+        script = script.replace("{", "${REMOTEDOCKER_TEST_")
+        environment = {
+            name: value for name, value in os.environ.items() if name != "REMOTEDOCKER_INTEGRATION"
+        }
+        command = [*prefix, sys.executable, "-m", "tests.integration.stack", "--", "sh", "-c", script]
+        stack = Running(command, environment, cwd=_CHECKOUT)
+        self.addCleanup(stack.kill)
+        for wanted in (b"embedded remote", b"\n", b"\n"):
+            stack.expect(wanted)
+        facts = stack.stdout.decode().splitlines()[-1].split()
+        self.addCleanup(self._remove, Path(facts[-1]))
+        self.addCleanup(stack.kill)
+        return stack, facts
+
+    def _remove(self, directory: Path) -> None:
+        """Removes the files of a remote whose processes are about to end."""
+
+        def removed() -> bool:
+            shutil.rmtree(directory, ignore_errors=True)
+            return not directory.exists()
+
+        self.wait_for(removed, f"{directory} is removed")
 
     def test_killed_sessions(self) -> None:
         """The count of killed sessions is that of the connections, and sshd goes on."""
