@@ -22,7 +22,7 @@ APART = {"integration", "packaging"}
 
 _WITHOUT_SERVERS = "--without-servers"
 
-_STARTS_SERVERS = re.compile(r"^from tests\.(ssh\.real|support\.sshd) import", re.MULTILINE)
+_STARTS_SERVERS = re.compile(r"^from tests\.(ssh\.real|support\.sshd|support\.openssh) import", re.MULTILINE)
 
 
 def suites(servers: bool = True) -> list[str]:

@@ -5,31 +5,24 @@ is downloaded with that release's CLI and plugins and kept in a folder of its ow
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
 from tests.integration.prerequisites import search_path
+from tests.support.debian import cache_directory, unpack_release
 
 __all__ = ["ENGINE_INSIDE", "Engine", "find_engine"]
 
 ENGINE_INSIDE = "/opt/engine"
 """Where the remote sees the files of an engine that is not the machine's own."""
 
-_CACHE = Path("/var/cache/remotedocker-tests")
-
 _NEWER = "26.1"
 _RELEASE = "trixie"
 _PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "containerd")
-
-_SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
-_MIRROR = re.compile(r"^(?:URIs:|deb\s(?:\[.*\]\s)?)\s*(https?://\S+?/debian/?)(?:\s|$)", re.MULTILINE)
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @attrs.frozen
@@ -70,9 +63,7 @@ def find_engine(environ: Mapping[str, str]) -> Engine:
 
 
 def _newer_engine() -> Engine:
-    tree = _CACHE / _NEWER
-    if not tree.exists():
-        _download(tree)
+    tree = unpack_release(_RELEASE, _PACKAGES, cache_directory() / _NEWER, _use_own_runc)
     return Engine(
         program=f"{ENGINE_INSIDE}/usr/sbin/dockerd",
         cli=str(tree / "usr/bin/docker"),
@@ -83,43 +74,7 @@ def _newer_engine() -> Engine:
     )
 
 
-def _mirror() -> str:
-    """The address of the archive that this machine installs its own packages from."""
-    for source in _SOURCES:
-        if Path(source).exists():
-            found = _MIRROR.search(Path(source).read_text())
-            if found is not None:
-                return found[1]
-    raise LookupError(f"no Debian archive is named in {' or '.join(_SOURCES)}")
-
-
-def _download(tree: Path) -> None:
-    """
-    Fetches the packages without installing them; the machine's own package lists stay as they are.
-
-    @raise LookupError: they cannot be had.
-    """
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=_CACHE) as name:
-        folder = Path(name)
-        for needed in ("lists/partial", "cache/archives/partial", "packages", "tree"):
-            (folder / needed).mkdir(parents=True)
-        (folder / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {_RELEASE} main\n")
-        options = [
-            *("-o", f"Dir::Etc::sourcelist={folder}/sources.list", "-o", "Dir::Etc::sourceparts=-"),
-            *("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache"),
-            *("-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"),
-        ]
-        try:
-            subprocess.run(["apt-get", "-q", *options, "update"], check=True)
-            subprocess.run(
-                ["apt-get", "-q", *options, "download", *_PACKAGES], cwd=folder / "packages", check=True
-            )
-            for package in (folder / "packages").iterdir():
-                subprocess.run(["dpkg", "-x", str(package), str(folder / "tree")], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise LookupError(f"the engine {_NEWER} cannot be downloaded: {error}") from error
-        # Newer than this machine's C library: the machine's own runc does as well.
-        for runc in (folder / "tree").glob("usr/*bin/runc"):
-            runc.unlink()
-        (folder / "tree").rename(tree)
+def _use_own_runc(tree: Path) -> None:
+    """The other release's runc wants its newer C library; the machine's own runc does as well."""
+    for runc in tree.glob("usr/*bin/runc"):
+        runc.unlink()

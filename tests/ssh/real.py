@@ -16,15 +16,16 @@ from attrs import evolve
 from twisted.internet import reactor
 
 from remotedocker.ssh import Remote, SSHConfiguration, _links
+from tests.support.openssh import OpenSSH, own_openssh
 from tests.support.sshd import RunningSSHD, start_sshd
 
 __all__ = ["RealServerMixin"]
 
 
 @cache
-def _shared_server() -> RunningSSHD:
-    """@return: the sshd that all tests of this process share, started at the first call."""
-    server = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")))
+def _shared_server(openssh: OpenSSH) -> RunningSSHD:
+    """@return: the sshd of one release that all tests of this process share, started at the first call."""
+    server = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")), openssh=openssh)
     atexit.register(server.stop, remove=True)
     return server
 
@@ -47,11 +48,16 @@ class RealServerMixin:
     @property
     def server(self) -> RunningSSHD:
         """The sshd."""
-        return _shared_server() if self._own is None else self._own
+        return _shared_server(self.openssh()) if self._own is None else self._own
+
+    def openssh(self) -> OpenSSH:
+        """@return: of which release the servers are."""
+        return own_openssh()
 
     def start_server(self, extra_config: str) -> RunningSSHD:
         """Starts an sshd for this test alone."""
-        self._own = start_sshd(Path(tempfile.mkdtemp(prefix="remotedocker-sshd-")), extra_config)
+        directory = Path(tempfile.mkdtemp(prefix="remotedocker-sshd-"))
+        self._own = start_sshd(directory, extra_config, self.openssh())
         self.addCleanup(self._own.stop, remove=True)  # type: ignore[attr-defined]
         return self._own
 

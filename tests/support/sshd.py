@@ -19,6 +19,8 @@ from pathlib import Path
 
 from attrs import define
 
+from tests.support.openssh import OpenSSH, find_program, own_openssh
+
 __all__ = ["RunningSSHD", "free_port", "make_key", "sshd_available", "start_sshd"]
 
 _STARTED_SECONDS = 20.0
@@ -27,12 +29,7 @@ _PR_SET_PDEATHSIG = 1
 
 def sshd_available() -> bool:
     """@return: whether there is an sshd to start."""
-    return _find("sshd") is not None and _find("ssh-keygen") is not None
-
-
-def _find(program: str) -> str | None:
-    """@return: the path of a program, looked for among the system's too."""
-    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return find_program("sshd") is not None and find_program("ssh-keygen") is not None
 
 
 def free_port() -> int:
@@ -81,6 +78,7 @@ class RunningSSHD:
     @ivar identity_file: a private key (ed25519) that is accepted.
     @ivar known_hosts_file: has the host keys, as C{[127.0.0.1]:port}.
     @ivar directory: configuration, keys and log.
+    @ivar openssh: of which release it is.
     """
 
     port: int
@@ -88,6 +86,7 @@ class RunningSSHD:
     identity_file: Path
     known_hosts_file: Path
     directory: Path
+    openssh: OpenSSH
     process: subprocess.Popen[bytes]
 
     @property
@@ -107,7 +106,7 @@ class RunningSSHD:
 
     def restart(self) -> None:
         """Starts it again on the same port, after L{stop}."""
-        self.process = _launch(self.directory, self.port)
+        self.process = _launch(self.openssh, self.directory, self.port)
 
     def sessions(self) -> list[int]:
         """@return: the process ids of the logins that it serves."""
@@ -153,13 +152,15 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
+def start_sshd(directory: Path | str, extra_config: str = "", openssh: OpenSSH | None = None) -> RunningSSHD:
     """
     Starts an sshd, and waits until it answers.
 
     @param directory: an empty one, or one that does not yet exist.
     @param extra_config: lines of sshd_config, which take the place of those here with the same first word.
+    @param openssh: the machine's own, or another one.
     """
+    openssh = openssh or own_openssh()
     directory = Path(directory).absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
@@ -193,12 +194,13 @@ def start_sshd(directory: Path | str, extra_config: str = "") -> RunningSSHD:
         "MaxStartups 100",
         "Subsystem sftp internal-sftp",
         "LogLevel VERBOSE",
+        *openssh.config,
     ]
     set_otherwise = {line.split()[0].lower() for line in extra_config.splitlines() if line.strip()}
     kept = [line for line in lines if line.split()[0].lower() not in set_otherwise]
     (directory / "sshd_config").write_text("\n".join([*kept, extra_config, ""]))
-    process = _launch(directory, port)
-    return RunningSSHD(port, user, identity, known_hosts, directory, process)
+    process = _launch(openssh, directory, port)
+    return RunningSSHD(port, user, identity, known_hosts, directory, openssh, process)
 
 
 def _end_with_parent() -> None:
@@ -207,13 +209,11 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _launch(directory: Path, port: int) -> subprocess.Popen[bytes]:
+def _launch(openssh: OpenSSH, directory: Path, port: int) -> subprocess.Popen[bytes]:
     """@return: an sshd that answers on C{port}."""
-    sshd = _find("sshd")
-    assert sshd is not None, "there is no sshd; install openssh-server"
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sshd, "-D", "-e", "-f", str(directory / "sshd_config")],
+            [openssh.sshd, "-D", "-e", "-f", str(directory / "sshd_config")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,0 +1,58 @@
+"""
+What is tested with the machine's own OpenSSH, with OpenSSH 10: it has other processes, other defaults, and
+less that is old.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SkipTest
+
+from tests.ssh import test_login
+from tests.support.openssh import OpenSSH, newer_openssh
+
+
+class _Newer:
+    """Mixed in before a class of tests that starts servers."""
+
+    def openssh(self) -> OpenSSH:
+        """
+        @return: OpenSSH 10.
+        @raise SkipTest: it cannot be had here, and this is not CI.
+        """
+        try:
+            return newer_openssh()
+        except LookupError as error:
+            if os.environ.get("CI"):
+                raise
+            raise SkipTest(str(error)) from None
+
+
+class VersionTests(_Newer, test_login._LoginTestCase):
+    """That it is OpenSSH 10 at all."""
+
+    async def test_version(self) -> None:
+        """It says so, and the agreed algorithms are the usual ones."""
+        remote = await self.log_in()
+        login = remote._main.login
+        assert login is not None
+        self.assertIn(b"OpenSSH_10", login.transport.otherVersionString)
+        self.assertEqual(login.transport.negotiated.cipher_out, b"aes128-gcm@openssh.com")
+        self.assertTrue(login.transport._strict)
+
+
+class KeyTests(_Newer, test_login.KeyTests):
+    """Keys in files."""
+
+
+class AgentTests(_Newer, test_login.AgentTests):
+    """Keys in an agent."""
+
+
+class HostKeyTests(_Newer, test_login.HostKeyTests):
+    """The server's keys."""
+
+
+class AlgorithmTests(_Newer, test_login.AlgorithmTests):
+    """Servers that allow only some algorithms."""
