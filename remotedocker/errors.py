@@ -3,15 +3,19 @@
 Everything that can go wrong and that a user is told about.
 
 The docstring of each class is the sentence that the user reads, with C{{names}} filled from the
-arguments; it names the cause and the remedy. C{status} is the HTTP status with which the proxy
+arguments: C{{name!c}} is a destination as the command line of C{ssh} takes it, C{{name!q}} is quoted for a
+shell. It tells the cause and the remedy. C{status} is the HTTP status with which the proxy
 answers (Docker's own: 400 bad request, 403 forbidden, 404 missing, 409 conflict, 413 too large,
 500 failed, 502 the daemon could not be reached, 503 SSH is down).
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 from inspect import cleandoc
-from typing import ClassVar
+from string import Formatter
+from typing import Any, ClassVar
 
 __all__ = [
     "RemoteDockerError",
@@ -53,6 +57,25 @@ __all__ = [
 ]
 
 
+_WITH_PORT = re.compile(r"((?:.*@)?)(?:\[([^]]*)\]|([^:]*)):([0-9]+)")
+
+
+class _Sentence(Formatter):
+    """Fills the places of a sentence."""
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        """C{!c} makes C{-p port user@host} of C{user@host:port}; both it and C{!q} quote for a shell."""
+        if conversion == "q":
+            return shlex.quote(str(value))
+        if conversion != "c":
+            return super().convert_field(value, conversion)
+        found = _WITH_PORT.fullmatch(str(value))
+        if found is None:
+            return shlex.quote(str(value))
+        user, address, host, port = found.groups()
+        return f"-p {port} {shlex.quote(user + (host if address is None else address))}"
+
+
 class RemoteDockerError(Exception):
     """remotedocker failed: {reason}"""
 
@@ -61,7 +84,7 @@ class RemoteDockerError(Exception):
     def __init__(self, **details: object) -> None:
         self.details = details
         template = " ".join(cleandoc(type(self).__doc__ or "").split())
-        super().__init__(template.format(**details))
+        super().__init__(_Sentence().format(template, **details))
 
     @property
     def message(self) -> str:
@@ -118,7 +141,7 @@ class SSHError(RemoteDockerError):
 class SSHUnavailable(SSHError):
     """
     no SSH connection to {destination} ({state}; last reason: {reason}); remotedocker keeps trying, check the
-    network or try `ssh {destination}`
+    network or try `ssh {destination!c}`
     """
 
 
@@ -129,7 +152,7 @@ class PermanentSSHError(SSHError):
 class HostKeyUnknown(PermanentSSHError):
     """
     the host key of {destination} is not known ({algorithm} {fingerprint}); connect once with
-    `ssh {destination}` and compare it, or start remotedocker with --accept-new-host-key
+    `ssh {destination!c}` and compare it, or start remotedocker with --accept-new-host-key
     """
 
 
@@ -137,7 +160,7 @@ class HostKeyChanged(PermanentSSHError):
     """
     the host key of {destination} has CHANGED: offered {algorithm} {fingerprint}, but {file}:{line} has
     {known_fingerprint}; somebody may be listening in, or the host was set up anew; if you are sure, remove
-    that line with `ssh-keygen -R {destination}`
+    that line with `ssh-keygen -R {known_name!q} -f {file!q}`
     """
 
 
@@ -149,8 +172,8 @@ class HostKeyRevoked(PermanentSSHError):
 
 class AuthenticationFailed(PermanentSSHError):
     """
-    {destination} accepted none of our keys (tried: {tried}); try `ssh {destination}`, add the key with
-    `ssh-copy-id {destination}`, or name one with --identity
+    {destination} accepted none of our keys (tried: {tried}); try `ssh {destination!c}`, add the key with
+    `ssh-copy-id {destination!c}`, or name one with --identity
     """
 
 

@@ -86,6 +86,21 @@ class ErrorTests(SynchronousTestCase):
         """What stands in a detail is not read as a place to fill."""
         self.assertIn("/srv/{reason}", SourceMissing(source="/srv/{reason}").message)
 
+    def test_commands(self) -> None:
+        """The commands in a sentence work as they stand, whatever the destination."""
+        for destination, arguments in (
+            ("root@host", "root@host"),
+            ("root@host:2222", "-p 2222 root@host"),
+            ("host:2222", "-p 2222 host"),
+            ("me@[fe80::1]:22022", "-p 22022 me@fe80::1"),
+            ("me@fe80::1", "me@fe80::1"),
+            ("DOMAIN\\me@host:22", "-p 22 'DOMAIN\\me@host'"),
+        ):
+            message = AuthenticationFailed(destination=destination, tried="").message
+            self.assertTrue(message.startswith(f"{destination} accepted"))
+            self.assertIn(f"try `ssh {arguments}`", message)
+            self.assertIn(f"`ssh-copy-id {arguments}`", message)
+
     def test_families(self) -> None:
         """A refusal for good is an SSH error; both are answered as SSH being down."""
         self.assertTrue(issubclass(AuthenticationFailed, PermanentSSHError))

@@ -5,8 +5,8 @@ OpenSSH certificates (OpenSSH's PROTOCOL.certkeys): a public key, signed by an a
 
 from __future__ import annotations
 
+import re
 import time
-from fnmatch import fnmatchcase
 from struct import error as StructError
 
 from attrs import frozen
@@ -14,7 +14,7 @@ from twisted.conch.ssh.keys import BadKeyError, Key
 
 from remotedocker.ssh._wire import Reader, TruncatedMessage, string
 
-__all__ = ["Certificate", "is_certificate_type", "plain_type"]
+__all__ = ["Certificate", "is_certificate_type", "plain_type", "wildcard"]
 
 _SUFFIX = b"-cert-v01@openssh.com"
 _HOST = 2
@@ -52,7 +52,7 @@ class Certificate:
     @ivar kind: its type, C{ssh-ed25519-cert-v01@openssh.com} and so on.
     @ivar key: the plain public key in it.
     @ivar role: 1 for a user's, 2 for a host's.
-    @ivar principals: the names that it is for; none: for any.
+    @ivar principals: the names that it is for.
     @ivar valid_after: seconds since the epoch.
     @ivar valid_before: seconds since the epoch.
     @ivar critical: names of its critical options.
@@ -100,12 +100,18 @@ class Certificate:
         )
 
     def refusal_as_host(self, host: str) -> str:
-        """@return: why this cannot be accepted for C{host}, or C{""}."""
+        """
+        As OpenSSH 10.5 decides: C{*} and C{?} in a principal match (before, it had to be the very name), and
+        a certificate without principals is for no host (before, for any).
+
+        @param host: in lower case.
+        @return: why this cannot be accepted for C{host}, or C{""}.
+        """
         if self.role != _HOST:
             return "is one for users"
-        if not self.principals or not any(
-            fnmatchcase(host, name.decode("utf-8", "replace").lower()) for name in self.principals
-        ):
+        if not self.principals:
+            return "does not say which hosts it is for"
+        if not any(wildcard(name.decode("utf-8", "replace")).fullmatch(host) for name in self.principals):
             return f"is not for {host}"
         now = time.time()
         if now < self.valid_after:
@@ -126,6 +132,12 @@ class Certificate:
         except (BadKeyError, ValueError, TruncatedMessage, StructError):
             good = False
         return "" if good else "has a wrong signature"
+
+
+def wildcard(pattern: str) -> re.Pattern[str]:
+    """@return: a pattern of OpenSSH's, in which C{*} and C{?} alone are special (ssh_config(5), PATTERNS)."""
+    meanings = {"*": ".*", "?": "."}
+    return re.compile("".join(meanings.get(sign) or re.escape(sign) for sign in pattern), re.DOTALL)
 
 
 def _strings(packed: bytes) -> tuple[bytes, ...]:

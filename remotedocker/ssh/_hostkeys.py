@@ -15,17 +15,15 @@ import binascii
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from collections.abc import Iterable, Sequence
-from fnmatch import translate
 from pathlib import Path
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from remotedocker.errors import HostKeyChanged, HostKeyRevoked, HostKeyUnknown, PermanentSSHError
-from remotedocker.ssh._certificates import Certificate, is_certificate_type
+from remotedocker.ssh._certificates import Certificate, is_certificate_type, wildcard
 from remotedocker.ssh._wire import Reader, TruncatedMessage, fingerprint
 
 __all__ = ["DEFAULT_HOST_KEY_ALGORITHMS", "HostKeyPolicy", "KnownHostsEntry", "parse_known_hosts"]
@@ -42,6 +40,8 @@ DEFAULT_HOST_KEY_ALGORITHMS = (
 
 _CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
 _SIGNATURES_OF_TYPE = {b"ssh-rsa": (b"rsa-sha2-512", b"rsa-sha2-256")}
+#: How a key revocation list begins (OpenSSH's PROTOCOL.krl).
+_KRL = b"SSHKRL\n\0"
 _MARKERS = ("", "@revoked", "@cert-authority")
 
 
@@ -74,16 +74,11 @@ class KnownHostsEntry:
                 found = found or _hashed_matches(pattern, name)
                 continue
             negated = pattern.startswith("!")
-            if _pattern(pattern[1:] if negated else pattern).fullmatch(name):
+            if wildcard((pattern[1:] if negated else pattern).lower()).fullmatch(name):
                 if negated:
                     return False
                 found = True
         return found
-
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """@return: C{*} and C{?} as a regular expression; brackets mean themselves."""
-    return re.compile(translate(pattern.lower().replace("[", "[[]")))
 
 
 def _hashed_matches(pattern: str, name: str) -> bool:
@@ -173,10 +168,12 @@ class HostKeyPolicy:
 
     def _known(self, marker: str = "") -> list[KnownHostsEntry]:
         """@return: lines of that kind about this host; those without the port only if none has it."""
-        found = [entry for entry in self._entries if entry.marker == marker and entry.matches(self._name)]
-        if not found and self._bare != self._name and marker != "@revoked":
-            found = [entry for entry in self._entries if entry.marker == marker and entry.matches(self._bare)]
-        return found
+        found = self._lines(marker, self._name)
+        return found or self._lines(marker, self._bare)
+
+    def _lines(self, marker: str, *names: str) -> list[KnownHostsEntry]:
+        """@return: lines of that kind about one of the names."""
+        return [entry for entry in self._entries if entry.marker == marker and any(map(entry.matches, names))]
 
     def algorithms(self) -> list[bytes]:
         """
@@ -205,9 +202,9 @@ class HostKeyPolicy:
         if is_certificate_type(key_type):
             return self._check_certificate(Certificate.parse(blob))
         self._check_revoked(blob)
-        known = self._known()
-        if any(entry.blob == blob for entry in known):
+        if any(entry.blob == blob for entry in self._known()):
             return blob
+        known = self._lines("", self._name)
         described = {
             "destination": self.destination,
             "algorithm": _readable(key_type),
@@ -216,8 +213,8 @@ class HostKeyPolicy:
         if known:
             same = [entry for entry in known if entry.key_type == key_type]
             worst = (same or known)[0]
-            described["destination"] = self._name
             raise HostKeyChanged(
+                known_name=self._name,
                 file=worst.file,
                 line=worst.line,
                 known_fingerprint=_describe_known(worst, key_type),
@@ -230,17 +227,24 @@ class HostKeyPolicy:
 
     def _check_revoked(self, blob: bytes) -> None:
         """@raise HostKeyRevoked: a line says so."""
-        for entry in self._known("@revoked"):
+        for entry in self._lines("@revoked", self._name, self._bare):
             if entry.blob == blob:
                 raise self._revoked(blob, entry.file, entry.line)
         if self._revoked_keys is None:
             return
         try:
-            lines = self._revoked_keys.read_text("utf-8", "replace").splitlines()
+            content = self._revoked_keys.read_bytes()
         except OSError as error:
             raise PermanentSSHError(
                 destination=self.destination, reason=f"RevokedHostKeys {self._revoked_keys}: {error.strerror}"
             ) from None
+        if content.startswith(_KRL):
+            raise PermanentSSHError(
+                destination=self.destination,
+                reason=f"RevokedHostKeys {self._revoked_keys} is a binary key revocation list, which is not "
+                "understood here; a list of public keys is",
+            )
+        lines = content.decode("utf-8", "replace").splitlines()
         encoded = base64.b64encode(blob).decode("ascii")
         for number, line in enumerate(lines, 1):
             if encoded in line.split():
@@ -257,19 +261,26 @@ class HostKeyPolicy:
         )
 
     def _check_certificate(self, certificate: Certificate) -> bytes:
-        """@return: the key inside of a certificate that a known authority made for this host."""
+        """
+        @return: the key inside of a certificate that a known authority made for this host; or, as C{ssh}
+            does, of any certificate if that key is known by itself.
+        """
         self._check_revoked(certificate.authority)
         self._check_revoked(certificate.key)
         if not any(entry.blob == certificate.authority for entry in self._known("@cert-authority")):
-            raise HostKeyUnknown(
+            refusal: PermanentSSHError = HostKeyUnknown(
                 destination=self.destination,
                 algorithm=f"{_readable(certificate.kind)} signed by an authority that is not known,",
                 fingerprint=fingerprint(certificate.authority),
             )
-        reason = certificate.refusal_as_host(self._bare)
-        if reason:
-            raise PermanentSSHError(destination=self.destination, reason=f"its host certificate {reason}")
-        return certificate.key
+        else:
+            reason = certificate.refusal_as_host(self._bare)
+            if not reason:
+                return certificate.key
+            refusal = PermanentSSHError(destination=self.destination, reason=f"its host certificate {reason}")
+        if any(entry.blob == certificate.key for entry in self._known()):
+            return certificate.key
+        raise refusal
 
     def _record(self, key_type: bytes, blob: bytes) -> None:
         """Adds the key to the first file of the user's."""

@@ -69,7 +69,7 @@ class LockedIdentity:
         """Asks for the passphrase until it is right."""
         assert self.answers.secret is not None
         for _ in range(_PASSPHRASE_TRIES):
-            typed = await self.answers.secret(f"Enter passphrase for key '{self.path}': ", False)
+            typed = await self.answers.secret(f"Enter passphrase for key '{self.path}': ", False, True)
             if typed is None:
                 break
             try:

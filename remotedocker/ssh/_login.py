@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectError,
@@ -111,14 +111,14 @@ class _Attempt:
         if ask is None:
             return answers
 
-        async def secret(prompt: str, visible: bool) -> str | None:
+        async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
             self.asking = True
             try:
-                return await ask(prompt, visible)
+                return await ask(prompt, visible, lasting)
             finally:
                 self.asking = False
 
-        return Answers(secret)
+        return evolve(answers, secret=secret)
 
     def _open_gate(self, result: Any) -> None:
         """The step is over."""
@@ -205,6 +205,8 @@ async def log_in(
         await attempt.step(attempt.secured)
         connection = await _authenticate(reactor, attempt, host, answers)
     except BaseException as error:
+        if isinstance(error, AuthenticationFailed):
+            answers.judged(False)
         transport.abort(
             error
             if isinstance(error, SSHError)
@@ -213,6 +215,7 @@ async def log_in(
         raise
     finally:
         attempt.over()
+    answers.judged(True)
     _log.info(
         "Logged in to {destination} ({algorithms}).",
         destination=host.destination,

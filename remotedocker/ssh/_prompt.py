@@ -2,8 +2,9 @@
 """
 Asking the user: on the terminal, or by the program that C{SSH_ASKPASS} names, as ssh(1) chooses between them.
 
-The reactor goes on while the user types. Passwords and passphrases are remembered as long as this process
-runs, so that a login that is made again does not ask again; one-time codes are not.
+The reactor goes on while the user types. Passwords and passphrases with which a login succeeded are
+remembered as long as this process runs, so that a login that is made again does not ask again. What may be
+good only once is not: other questions of the server's, and what once was refused when it was given again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -25,7 +27,6 @@ from remotedocker.ssh._userauth import Answers
 __all__ = ["Prompter"]
 
 _TERMINAL = "/dev/tty"
-_REMEMBERED = ("password", "passphrase")
 _LONGEST_LINE = 1024
 
 
@@ -45,6 +46,7 @@ class Prompter:
         self._terminal = terminal
         self._lock = DeferredLock()
         self._remembered: dict[str, str] = {}
+        self._fleeting: set[str] = set()
 
     @property
     def able(self) -> bool:
@@ -58,24 +60,36 @@ class Prompter:
         """
         if batch_mode or not self.able:
             return Answers()
-        used: set[str] = set()
+        typed_now: dict[str, str] = {}
+        given_again: set[str] = set()
 
-        async def secret(prompt: str, visible: bool) -> str | None:
+        def forget(prompts: set[str]) -> None:
+            self._fleeting |= prompts
+            for prompt in prompts:
+                self._remembered.pop(prompt, None)
+
+        async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
             await self._lock.acquire()
             try:
-                known = self._remembered.get(prompt)
-                if known is not None and prompt not in used:
-                    used.add(prompt)
-                    return known
+                if prompt in given_again:
+                    forget({prompt})
+                elif lasting and prompt in self._remembered and prompt not in typed_now:
+                    given_again.add(prompt)
+                    return self._remembered[prompt]
                 typed = await self._ask(prompt, visible)
-                used.add(prompt)
-                if typed is not None and not visible and any(word in prompt.lower() for word in _REMEMBERED):
-                    self._remembered[prompt] = typed
+                if typed is not None and lasting and not visible and prompt not in self._fleeting:
+                    typed_now[prompt] = typed
                 return typed
             finally:
                 self._lock.release()
 
-        return Answers(secret)
+        def judged(good: bool) -> None:
+            if good:
+                self._remembered.update(typed_now)
+            else:
+                forget(given_again)
+
+        return Answers(secret, judged)
 
     def _askpass(self) -> str | None:
         """@return: the program that asks in a window, if there is one, and a display for it."""
@@ -112,6 +126,9 @@ class Prompter:
         if descriptor is not None:
             try:
                 return await _TerminalQuestion(self._reactor, descriptor, prompt, visible).answer
+            except (OSError, termios.error) as error:
+                self._log.warn("The terminal cannot be used: {error}", error=str(error))
+                return None
             finally:
                 os.close(descriptor)
         return None if program is None else await self._ask_by_program(program, prompt)
@@ -179,7 +196,11 @@ class _TerminalQuestion:
             silent = termios.tcgetattr(descriptor)
             silent[3] &= ~termios.ECHO
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
-        os.write(descriptor, _harmless(prompt).encode())
+        try:
+            os.write(descriptor, _harmless(prompt).encode())
+        except OSError:
+            self._restore()
+            raise
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -216,5 +237,7 @@ class _TerminalQuestion:
         self._reactor.removeReader(self)
         if self._before is not None:
             before, self._before = self._before, None
-            termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
-            os.write(self._descriptor, b"\n")
+            # A terminal that is gone needs neither, and whoever waits for the answer must still get it.
+            with suppress(OSError, termios.error):
+                termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
+                os.write(self._descriptor, b"\n")

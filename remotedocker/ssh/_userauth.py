@@ -8,6 +8,7 @@ goes before it: that is a login in two round trips fewer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol as TypingProtocol
 
@@ -25,6 +26,8 @@ __all__ = ["Answers", "AuthenticationRefused", "Identity", "UserAuthentication"]
 
 _REQUEST, _FAILURE, _SUCCESS, _BANNER, _METHOD_SPECIFIC, _INFO_RESPONSE = 50, 51, 52, 53, 60, 61
 _PASSWORD_TRIES = 3
+#: A question for the account's password and nothing else: any other may want a code that is good only once.
+_ASKS_PASSWORD = re.compile(r"\s*(\S+'s )?password( for \S+)?\s*:?\s*", re.IGNORECASE)
 
 
 class Identity(TypingProtocol):
@@ -51,10 +54,13 @@ class Answers:
     """
     Who is asked for what only the user knows; None where nobody can be.
 
-    @ivar secret: given a prompt and whether what is typed may be seen, gives what was typed, or None.
+    @ivar secret: given a prompt, whether what is typed may be seen, and whether it will do again for a later
+        login, gives what was typed, or None.
+    @ivar judged: told at the end of a login whether the answers were good; not called if it ended otherwise.
     """
 
-    secret: Callable[[str, bool], Awaitable[str | None]] | None = None
+    secret: Callable[[str, bool, bool], Awaitable[str | None]] | None = None
+    judged: Callable[[bool], None] = lambda good: None
 
 
 class AuthenticationRefused(Exception):
@@ -224,7 +230,7 @@ class UserAuthentication(SSHService):
         """@return: the verdict about a password; None when nobody can be asked, or it was wrong too often."""
         if self._answers.secret is None or self.tried.count("password") >= _PASSWORD_TRIES:
             return None
-        password = await self._answers.secret(f"{self._user.decode()}'s password: ", False)
+        password = await self._answers.secret(f"{self._user.decode()}'s password: ", False, True)
         if password is None:
             return None
         self.tried.append("password")
@@ -247,9 +253,11 @@ class UserAuthentication(SSHService):
                     self._log.info("The server says: {heading}", heading=heading.strip()[:2000])
             reader.string()
             answers = []
-            for _ in range(reader.uint32()):
+            count = reader.uint32()
+            for _ in range(count):
                 prompt, visible = reader.text(), reader.boolean()
-                answer = await self._answers.secret(prompt, visible)
+                lasting = count == 1 and not visible and _ASKS_PASSWORD.fullmatch(prompt) is not None
+                answer = await self._answers.secret(prompt, visible, lasting)
                 if answer is None:
                     return None
                 answers.append(string(answer.encode()))

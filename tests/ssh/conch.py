@@ -35,6 +35,8 @@ from tests.support import MemoryNetwork
 __all__ = ["ConchServer", "FarChannel", "InMemoryLoginMixin"]
 
 USER = "somebody"
+#: Prompts of keyboard-interactive, and their right answers.
+QUESTIONS: tuple[tuple[str, str], ...] = (("Colour: ", "blue"), ("Password: ", "right"))
 
 
 class FarChannel(SSHChannel):
@@ -107,7 +109,7 @@ class _Keys:
 
 
 class _Authentication(SSHUserAuthServer):
-    """Also asks two questions (RFC 4256), if the server wants it: one that is seen, one that is not."""
+    """Also asks L{QUESTIONS} (RFC 4256), if the server wants it; the last one's answer is not seen."""
 
     def serviceStarted(self) -> None:
         """Adds the method, and goes by the clock of the test."""
@@ -118,15 +120,19 @@ class _Authentication(SSHUserAuthServer):
 
     def auth_keyboard_interactive(self, packet: bytes) -> Deferred[Any]:
         """Asks."""
-        prompts = NS(b"Colour: ") + b"\1" + NS(b"Password: ") + b"\0"
-        self.transport.sendPacket(60, NS(b"Test") + NS(b"Two questions") + NS(b"") + b"\0\0\0\2" + prompts)
+        shown = [b"\1"] * (len(QUESTIONS) - 1) + [b"\0"]
+        prompts = b"".join(
+            NS(prompt.encode()) + flag for (prompt, _), flag in zip(QUESTIONS, shown, strict=True)
+        )
+        heading = NS(b"Test") + NS(b"Questions") + NS(b"")
+        self.transport.sendPacket(60, heading + len(QUESTIONS).to_bytes(4, "big") + prompts)
         self._answered: Deferred[Any] = Deferred()
         return self._answered
 
     def ssh_USERAUTH_INFO_RESPONSE(self, packet: bytes) -> None:
         """Looks at the answers."""
-        first, second, _ = getNS(packet[4:], 2)
-        if (first, second) == (b"blue", b"right"):
+        *given, _ = getNS(packet[4:], len(QUESTIONS))
+        if given == [answer.encode() for _, answer in QUESTIONS]:
             avatar = _User(self.transport.factory)
             self._answered.callback((IConchUser, avatar, lambda: None))
         else:

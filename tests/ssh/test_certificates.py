@@ -81,12 +81,17 @@ class CertificateTests(SynchronousTestCase):
         self.assertEqual(weak.refusal_as_host("host"), "is signed with SHA-1")
 
     def test_names(self) -> None:
-        """One of the names must match; a certificate without any is for nobody."""
+        """One of the names must match, C{*} and C{?} being wild; a certificate without any is for nobody."""
         self.assertEqual(self.refusal(), "")
         self.assertEqual(self.refusal("-h", "-n", "other,*.example.org", host="a.example.org"), "")
-        self.assertEqual(self.refusal("-h", "-n", "HOST"), "")
+        self.assertEqual(self.refusal("-h", "-n", "h?st"), "")
+        self.assertEqual(self.refusal("-h", "-n", "HOST"), "is not for host")
+        self.assertEqual(self.refusal("-h", "-n", "[h]ost"), "is not for host")
+        self.assertEqual(
+            self.refusal("-h", "-n", "*.example.org", host="example.org"), "is not for example.org"
+        )
         self.assertEqual(self.refusal("-h", "-n", "other"), "is not for host")
-        self.assertEqual(self.refusal("-h"), "is not for host")
+        self.assertEqual(self.refusal("-h"), "does not say which hosts it is for")
         self.assertEqual(self.refusal("-h", "-n", "host", host="host.evil"), "is not for host.evil")
 
     def test_users(self) -> None:

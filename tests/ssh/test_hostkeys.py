@@ -100,6 +100,15 @@ class HostKeyTests(SynchronousTestCase):
         policy = self.policy(line("host.example", ONE), line("[host.example]:2222", TWO), port=2222)
         self.assertRaises(HostKeyChanged, policy.check, ONE)
 
+    def test_other_server_of_the_host(self) -> None:
+        """The key of port 22 says nothing about another server of the host: that one is new, not changed."""
+        policy = self.policy(line("host.example", ONE), port=2222)
+        self.assertRaises(HostKeyUnknown, policy.check, TWO)
+        policy = self.policy(line("host.example", ONE), port=2222, accept_new=True)
+        self.assertEqual(policy.check(TWO), TWO)
+        policy = self.policy(line("host.example", ONE), f"@revoked {line('host.example', TWO)}", port=2222)
+        self.assertRaises(HostKeyRevoked, policy.check, TWO)
+
     def test_alias(self) -> None:
         """A HostKeyAlias stands for the host, whatever the port."""
         self.assert_known("nick", alias="nick", port=2222)
@@ -130,9 +139,15 @@ class HostKeyTests(SynchronousTestCase):
             fingerprint(ONE),
             fingerprint(TWO),
             "ED25519",
-            "ssh-keygen -R host.example`",
+            f"ssh-keygen -R host.example -f {self.file}`",
         ):
             self.assertIn(part, str(error))
+
+    def test_changed_behind_a_port(self) -> None:
+        """The command that removes a line names the host as the line does, fit for a shell."""
+        policy = self.policy(line("[host.example]:2222", ONE), port=2222)
+        error = self.assertRaises(HostKeyChanged, policy.check, TWO)
+        self.assertIn(f"`ssh-keygen -R '[host.example]:2222' -f {self.file}`", str(error))
 
     def test_other_type(self) -> None:
         """A host that is known by one type of key is not trusted with another, even if new hosts are."""
@@ -162,6 +177,9 @@ class HostKeyTests(SynchronousTestCase):
         policy = self.policy(line("host.example", ONE), line("host.example", TWO), revoked_keys=revoked)
         self.assertRaises(HostKeyRevoked, policy.check, ONE)
         self.assertEqual(policy.check(TWO), TWO)
+        revoked.write_bytes(b"SSHKRL\n\0\0\0\0\1")
+        error = self.assertRaises(PermanentSSHError, policy.check, TWO)
+        self.assertIn("binary key revocation list", str(error))
         revoked.unlink()
         self.assertRaises(PermanentSSHError, policy.check, TWO)
 

@@ -18,6 +18,7 @@ from remotedocker.errors import (
     HostKeyRevoked,
     HostKeyUnknown,
     NoCommonAlgorithm,
+    PermanentSSHError,
     SSHUnavailable,
 )
 from tests.ssh.real import RealServerMixin
@@ -284,6 +285,33 @@ class HostKeyTests(_LoginTestCase):
         """A revoked key is refused."""
         known = self.known(f"HOST {self.host_key('ed25519')}", f"@revoked * {self.host_key('ed25519')}")
         self.assertIn(f"{known[0]}:2", await self.refusal(HostKeyRevoked, known_hosts=known))
+
+    async def test_several_keys(self) -> None:
+        """Two keys of one type are known, and the server has the second."""
+        other = " ".join(Path(f"{self.new_key('ed25519')}.pub").read_text().split()[:2])
+        await self.assert_logs_in(known_hosts=self.known(f"HOST {other}", f"HOST {self.host_key('ed25519')}"))
+
+    async def test_patterns(self) -> None:
+        """Patterns and negations are understood."""
+        name, key = f"[127.0.0.1]:{self.server.port}", self.host_key("ed25519")
+        await self.assert_logs_in(known_hosts=self.known(f"[127.0.0.?]:*,!other {key}"))
+        await self.remote.stop()
+        await self.refusal(HostKeyUnknown, known_hosts=self.known(f"[127.0.0.*]:*,!{name} {key}"))
+
+    async def test_certificate_with_known_key(self) -> None:
+        """A host certificate that cannot be accepted does no harm when its key is known by itself."""
+        authority, key = self.new_key("ed25519"), self.new_key("ecdsa")
+        KeyTests.sign(self, authority, key, "-h", "-n", "elsewhere")  # type: ignore[arg-type]
+        self.start_server(f"HostKey {key}\nHostCertificate {key}-cert.pub")
+        public, plain = (" ".join(Path(f"{one}.pub").read_text().split()[:2]) for one in (authority, key))
+        trusted = f"@cert-authority * {public}"
+        message = await self.refusal(PermanentSSHError, known_hosts=self.known(trusted))
+        self.assertIn("its host certificate is not for 127.0.0.1", message)
+        await self.remote.stop()
+        await self.assert_logs_in(known_hosts=self.known(trusted, f"HOST {plain}"))
+        await self.remote.stop()
+        revoked = f"@revoked * {public}"
+        await self.refusal(HostKeyRevoked, known_hosts=self.known(trusted, revoked, f"HOST {plain}"))
 
     async def test_certificate(self) -> None:
         """A host certificate of a known authority is accepted; of another one it is not."""

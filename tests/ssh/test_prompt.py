@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotedocker.ssh._prompt import Prompter
+from remotedocker.ssh._userauth import Answers
 from tests.support import wait_until
 
 
@@ -30,9 +31,10 @@ class _PromptTestCase(TestCase):
 
     def ask(self, prompter: Prompter, prompt: str, visible: bool = False) -> Deferred[str | None]:
         """@return: fires with the answer."""
-        secret = prompter.answers().secret
-        assert secret is not None
-        return self.given(secret(prompt, visible))
+        answers = prompter.answers()
+        assert answers.secret is not None
+        answering = self.given(answers.secret(prompt, visible, True))
+        return answering.addCallback(lambda answer: (answers.judged(True), answer)[1])
 
     def given(self, answer: Awaitable[str | None]) -> Deferred[str | None]:
         """@return: C{answer}, which then can be waited for together with other things."""
@@ -131,19 +133,59 @@ class TerminalTests(_PromptTestCase):
         self.assertEqual(await second, "2")
 
     async def test_remembered(self) -> None:
-        """A password is asked for once, and again only when it was wrong."""
+        """A password that was good is asked for once, and again only when it is not good any more."""
         answer = self.ask(self.prompter, "me@host's password: ")
         await self.until(lambda: self.sees(b"password: "))
         os.write(self.ours, b"right\n")
         self.assertEqual(await answer, "right")
-        secret = self.prompter.answers().secret
-        assert secret is not None
-        self.assertEqual(await secret("me@host's password: ", False), "right")
+        answers = self.prompter.answers()
+        assert answers.secret is not None
+        self.assertEqual(await answers.secret("me@host's password: ", False, True), "right")
+        await self.types(answers, "me@host's password: ", "other")
+        answers.judged(True)
+        # What did not do a second time may be a code that is good only once: it is never given again.
+        await self.types(self.prompter.answers(), "me@host's password: ", "third")
+
+    async def types(self, answers: Answers, prompt: str, answer: str, lasting: bool = True) -> None:
+        """Expects that the user is asked."""
         self.shown = b""
-        answer = self.given(secret("me@host's password: ", False))
-        await self.until(lambda: self.sees(b"password: "))
-        os.write(self.ours, b"other\n")
-        self.assertEqual(await answer, "other")
+        assert answers.secret is not None
+        typed = self.given(answers.secret(prompt, False, lasting))
+        await self.until(lambda: self.sees(prompt.encode()))
+        os.write(self.ours, answer.encode() + b"\n")
+        self.assertEqual(await typed, answer)
+
+    async def test_remembered_when_good(self) -> None:
+        """An answer with which no login succeeded is not remembered, nor one that is good only once."""
+        answers = self.prompter.answers()
+        await self.types(answers, "Password: ", "wrong")
+        answers.judged(False)
+        await self.types(self.prompter.answers(), "Password: ", "lost on the way")
+        answers = self.prompter.answers()
+        await self.types(answers, "One-time password: ", "123456", lasting=False)
+        answers.judged(True)
+        await self.types(self.prompter.answers(), "One-time password: ", "654321", lasting=False)
+
+    async def test_refused_later(self) -> None:
+        """A remembered password with which the server ends the login is not tried again and again."""
+        first = self.prompter.answers()
+        await self.types(first, "Password: ", "old")
+        first.judged(True)
+        second = self.prompter.answers()
+        assert second.secret is not None
+        self.assertEqual(await second.secret("Password: ", False, True), "old")
+        second.judged(False)
+        await self.types(self.prompter.answers(), "Password: ", "new")
+
+    async def test_gone_terminal(self) -> None:
+        """When the prompt cannot be written nobody is asked, and typing is shown as before."""
+
+        def fail(*arguments: Any) -> int:
+            raise OSError(5, "Input/output error")
+
+        self.patch(os, "write", fail)
+        self.assertIsNone(await self.ask(self.prompter, "Password: "))
+        self.assertTrue(self.echoes())
 
     async def test_commands_to_the_terminal(self) -> None:
         """A server's prompt cannot command the terminal."""

@@ -58,6 +58,7 @@ class _Policy:
         """Only that one."""
         if blob != self.accepted:
             raise HostKeyChanged(
+                known_name="",
                 destination="host",
                 file="/home/somebody/.ssh/known_hosts",
                 line=7,

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.errors import AuthenticationFailed, SSHError
 from remotedocker.ssh._userauth import Answers
+from tests.ssh import conch
 from tests.ssh.conch import InMemoryLoginMixin
 
 
-def answers(*replies: str | None) -> tuple[Answers, list[tuple[str, bool]]]:
+def answers(*replies: str | None) -> tuple[Answers, list[tuple[str, bool, bool]]]:
     """@return: somebody who gives these replies in order, and what they were asked."""
     waiting = list(replies)
-    asked: list[tuple[str, bool]] = []
+    asked: list[tuple[str, bool, bool]] = []
 
-    async def secret(prompt: str, visible: bool) -> str | None:
-        asked.append((prompt, visible))
+    async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
+        asked.append((prompt, visible, lasting))
         return waiting.pop(0)
 
-    ask: Callable[[str, bool], Awaitable[str | None]] = secret
-    return Answers(ask), asked
+    return Answers(secret), asked
 
 
 class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
@@ -51,7 +49,7 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
         answering, asked = answers("wrong", "right")
         login = self.attempt(("password",), answering, identities=())
         self.assertNotIsInstance(login, Exception)
-        self.assertEqual(asked, [("somebody's password: ", False)] * 2)
+        self.assertEqual(asked, [("somebody's password: ", False, True)] * 2)
 
     def test_wrong_passwords(self) -> None:
         """After three wrong ones it is over."""
@@ -62,11 +60,33 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
         self.assertIn("password, password, password", str(error))
 
     def test_questions(self) -> None:
-        """Questions are asked in order, each with whether the answer may be seen."""
+        """
+        Questions are asked in order, each with whether the answer may be seen; the answers to several will
+        not do for a later login.
+        """
         answering, asked = answers("blue", "right")
         login = self.attempt(("keyboard-interactive",), answering, identities=())
         self.assertNotIsInstance(login, Exception)
-        self.assertEqual(asked, [("Colour: ", True), ("Password: ", False)])
+        self.assertEqual(asked, [("Colour: ", True, False), ("Password: ", False, False)])
+
+    def test_one_time_passwords(self) -> None:
+        """Only a question for nothing but the password has an answer that will do again."""
+        for prompt, lasting in (
+            ("Password: ", True),
+            ("password:", True),
+            ("me@host's password: ", True),
+            ("Password for me@host:", True),
+            ("One-time password (OATH) for `me': ", False),
+            ("Password + code: ", False),
+            ("Verification code: ", False),
+            ("Passcode or option (1-3): ", False),
+            ("New password: ", False),
+        ):
+            answering, asked = answers("right")
+            self.patch(conch, "QUESTIONS", ((prompt, "right"),))
+            login = self.attempt(("keyboard-interactive",), answering, identities=())
+            self.assertNotIsInstance(login, Exception)
+            self.assertEqual(asked, [(prompt, False, lasting)])
 
     def test_key_then_password(self) -> None:
         """When the keys are refused the password is asked for."""
