@@ -45,6 +45,7 @@ class ReadingHalf:
     _close_received: bool
     pending_bytes: int
     _guard: Any
+    failed: Any
     _break: Any
     _finish: Any
     _send_close: Any
@@ -91,13 +92,16 @@ class ReadingHalf:
 
     def _deliver(self, data: bytes) -> None:
         """Hands data to the protocol, and gives the window back."""
-        self._guard(self.protocol.dataReceived, data)
+        try:
+            self.protocol.dataReceived(data)
+        except Exception:
+            self.failed()
         self._consumed(len(data))
 
     def _consumed(self, size: int) -> None:
         """The reader has taken C{size} bytes."""
         self._unreturned += size
-        if not self._paused and self._unreturned >= self._window >> 4:
+        if not self._paused and self._unreturned >= self._window >> 3:
             self._return_window()
 
     def _return_window(self) -> None:
@@ -138,7 +142,7 @@ class ReadingHalf:
         finally:
             self._delivering = False
         if not self._paused and not self._lost:
-            if self._unreturned >= self._window >> 4:
+            if self._unreturned >= self._window >> 3:
                 self._return_window()
             self._deliver_end()
 

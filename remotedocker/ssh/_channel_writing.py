@@ -64,10 +64,21 @@ class WritingHalf:
             or (self.disconnecting and not self._producer)
         ):
             return
-        self._pending.append(memoryview(data))
-        self.pending_bytes += len(data)
-        if not self._connection.is_waiting(self):
-            self._push(self.pending_bytes)
+        size = len(data)
+        connection = self._connection
+        if (
+            not self.pending_bytes
+            and size <= self._remote_packet
+            and size <= self._remote_window
+            and not connection.congested
+        ):
+            self._remote_window -= size
+            connection.send_data(self._remote_id, size, (data,))
+        else:
+            self._pending.append(memoryview(data))
+            self.pending_bytes += size
+            if not connection.is_waiting(self):
+                self._push(self.pending_bytes)
         if self.pending_bytes:
             self._connection.wants_to_send(self)
             self._hold_producer()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReadWriteDescriptor
@@ -118,18 +118,29 @@ class FastSocket:
                 queue.popleft()
         return True
 
-    def writeSequence(self, data: Iterable[bytes]) -> None:
+    def writeSequence(self, data: Sequence[bytes]) -> None:
         """Sends what the socket takes now, and the rest when it can."""
         waiting = bool(self._queue)
-        for piece in data:
-            if piece:
-                self._queue.append(memoryview(piece))
-                self._queued += len(piece)
-        if not waiting:
-            # A socket that does not work any more tells so when the reactor looks at it.
-            self._flush()
-            if not self._queue:
+        if not waiting and len(data) <= _MOST_PIECES:
+            size = sum(map(len, data))
+            try:
+                sent = self._socket.sendmsg(data)
+            except OSError:
+                # A socket that does not work any more tells so when the reactor looks at it.
+                sent = 0
+            if sent == size:
                 return
+        else:
+            sent = 0
+        for piece in data:
+            if sent >= len(piece):
+                sent -= len(piece)
+                continue
+            rest = memoryview(piece)[sent:]
+            sent = 0
+            self._queue.append(rest)
+            self._queued += len(rest)
+        if not waiting:
             self._transport.startWriting()
         if self._producer is not None and not self._producer_paused and self._queued > _HIGH_WATER:
             self._producer_paused = True

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.streams.test_promptly -*-
 """
-Small writes that go out at once.
+Reads and small writes of the reactor's own sockets, with less between them and the system.
 
 A Twisted transport keeps what is written until the reactor comes round: a turn of its loop, and two calls to
 change what is polled, for each message. That is a third of the time that a byte spends in this process. So
@@ -10,9 +10,11 @@ the socket does not take waits for the reactor. What is large gains more by goin
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 __all__ = ["make_prompt", "write_promptly"]
 
@@ -21,40 +23,57 @@ _READ_SIZE = 256 << 10
 
 _SMALL = 16 << 10
 
-_ATTRIBUTE = "_remotedocker_starter"
+_ATTRIBUTE = "_remotedocker_prompt"
 
 
-class _Starter:
+class _Prompt:
     """
-    Stands in for a transport's C{startWriting} and C{stopWriting}, which C{write} and C{doWrite} call.
+    Stands in for a transport's C{doRead}, C{startWriting} and C{stopWriting}.
 
-    @ivar at_once: what is being written is to be sent without the reactor.
+    @ivar polled: the reactor was asked to say when the socket takes data: something waits to be sent, or the
+        end of the connection to be carried out.
     """
 
-    def __init__(self, transport: FileDescriptor) -> None:
+    def __init__(self, transport: FileDescriptor, connected: socket.socket) -> None:
         self._transport: Any = transport
-        self._polled = False
-        self._all_sent = False
-        self.at_once = False
+        self._socket = connected
+        self.polled = False
+
+    def do_read(self) -> Exception | None:
+        """See L{IReadDescriptor<twisted.internet.interfaces.IReadDescriptor>}."""
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self._transport.protocol.dataReceived(data)
+        return None
 
     def start(self) -> None:
         """There is something to send, or the end of the connection to be carried out."""
-        if self.at_once and not self._polled:
-            self.at_once = False
-            self._all_sent = False
-            # An error comes again when the reactor asks, who knows what to do about it.
-            if self._transport.doWrite() is None and self._all_sent:
-                return
-        if not self._polled:
-            self._polled = True
+        if not self.polled:
+            self.polled = True
             type(self._transport).startWriting(self._transport)
 
     def stop(self) -> None:
         """Everything is sent, or never will be."""
-        self._all_sent = True
-        if self._polled:
-            self._polled = False
+        if self.polled:
+            self.polled = False
             type(self._transport).stopWriting(self._transport)
+
+    def send(self, data: bytes) -> int:
+        """@return: how much was sent at once."""
+        transport = self._transport
+        if self.polled or not transport.connected or getattr(transport, "_aborting", False):
+            return 0
+        try:
+            return self._socket.send(data)
+        except OSError:
+            # An error comes again when the reactor asks, who knows what to do about it.
+            return 0
 
 
 def make_prompt(transport: Any) -> None:
@@ -62,22 +81,25 @@ def make_prompt(transport: Any) -> None:
     Makes L{write_promptly} work for a transport that has just been connected, and its reads larger. Leaves
     transports alone that are not the reactor's own sockets.
     """
-    if isinstance(transport, FileDescriptor) and not hasattr(transport, _ATTRIBUTE):
-        prompt: Any = transport
-        starter = _Starter(transport)
-        prompt.bufferSize = _READ_SIZE
-        prompt.startWriting, prompt.stopWriting = starter.start, starter.stop
-        setattr(prompt, _ATTRIBUTE, starter)
+    if not isinstance(transport, FileDescriptor) or hasattr(transport, _ATTRIBUTE):
+        return
+    connected = getattr(transport, "socket", None)
+    if isinstance(connected, socket.socket):
+        prompt, made = _Prompt(transport, connected), transport.__dict__
+        made["bufferSize"] = _READ_SIZE
+        made["doRead"], made["startWriting"], made["stopWriting"] = prompt.do_read, prompt.start, prompt.stop
+        made[_ATTRIBUTE] = prompt
 
 
 def write_promptly(transport: Any, data: bytes) -> None:
-    """Writes C{data}; at once if it is small and nothing waits before it, see L{make_prompt}."""
-    starter: _Starter | None = getattr(transport, _ATTRIBUTE, None)
-    if starter is None or len(data) > _SMALL:
-        transport.write(data)
-        return
-    starter.at_once = True
-    try:
-        transport.write(data)
-    finally:
-        starter.at_once = False
+    """
+    Writes C{data}; at once if it is small and nothing waits before it, see L{make_prompt}. Not for producers
+    that write when they are asked.
+    """
+    prompt: _Prompt | None = getattr(transport, _ATTRIBUTE, None)
+    if prompt is not None and len(data) <= _SMALL:
+        sent = prompt.send(data)
+        if sent == len(data):
+            return
+        data = data[sent:]
+    transport.write(data)

@@ -579,7 +579,7 @@ class ExceptionTests(_ChannelTestCase):
             raise ZeroDivisionError
 
         self.patch(near.transport, "_next_pieces", fail)
-        self.assertRaises(ZeroDivisionError, near.transport.write, b"x")
+        self.assertRaises(ZeroDivisionError, near.transport.write, bytes(1 << 20))
         other.transport.write(b"fine")
         self.network.pump()
         self.assertEqual(far_other.received, b"fine")
