@@ -29,7 +29,7 @@ $(VENV)/bin/tox: | $(VENV)/bin/python
 test: $(VENV)/bin/tox
 	@mkdir -p .tox
 	@status=0; \
-	$(VENV)/bin/tox run-parallel --parallel 2 --parallel-no-spinner $(TOXARGS) 2>&1 | tee .tox/test.log || status=$$?; \
+	$(VENV)/bin/tox run-parallel --parallel 3 --parallel-no-spinner $(TOXARGS) 2>&1 | tee .tox/test.log || status=$$?; \
 	$(VENV)/bin/python tests/summary.py .tox/test.log; \
 	exit $$status
 

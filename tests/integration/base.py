@@ -36,6 +36,7 @@ from tests.integration.stack import OBSTACLE_VARIABLE
 
 __all__ = [
     "CLIS",
+    "COMPOSE",
     "TERMINAL_SIZE",
     "Docker",
     "IntegrationTestCase",
@@ -106,6 +107,11 @@ def _find_clis() -> dict[str, str]:
 
 
 CLIS: Mapping[str, str] = _find_clis()
+
+COMPOSE: tuple[str, ...] = ("docker-compose",)
+"""Compose of the engine's age. Version 1 cannot recreate containers of engine 25 and newer."""
+if os.environ.get("REMOTEDOCKER_TEST_PLUGINS"):
+    COMPOSE = (os.environ["REMOTEDOCKER_TEST_CLI"], "compose")
 
 
 class Running:
@@ -455,20 +461,26 @@ class IntegrationTestCase(SynchronousTestCase):
 
         @return: the outcomes at C{host}.
         """
-        direct = self.docker(f"unix://{self.remote.docker_socket}", cli)
-        expected = scenario(direct)
-        through = self.docker(host, cli)
-        found = scenario(through)
-        for position, (one, other) in enumerate(zip(expected, found, strict=True)):
-            place = f"outcome {position}: {other}, straight at the daemon {one}"
-            self.assertEqual(one.status, other.status, place)
-            for name in ("stdout", "stderr"):
-                self.assertEqual(
-                    normalise(getattr(one, name), direct.label),
-                    normalise(getattr(other, name), through.label),
-                    place,
-                )
-        return found
+        expected = self._play(scenario, f"unix://{self.remote.docker_socket}", cli)
+        found = self._play(scenario, host, cli)
+        if found[1] != expected[1]:
+            # Rarely, on a machine that has much to do, a daemon loses the output of a container that ends at
+            # once. The oracle may be asked twice; what goes through the agent is seen once.
+            expected = self._play(scenario, f"unix://{self.remote.docker_socket}", cli)
+        for position, (one, other) in enumerate(zip(expected[1], found[1], strict=True)):
+            self.assertEqual(other, one, f"outcome {position}, through the agent and straight")
+        return found[0]
+
+    def _play(
+        self, scenario: Scenario, host: str, cli: str | None
+    ) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
+        """@return: the outcomes, and what can be compared of them."""
+        docker = self.docker(host, cli)
+        outcomes = scenario(docker)
+        return outcomes, [
+            Outcome(each.status, normalise(each.stdout, docker.label), normalise(each.stderr, docker.label))
+            for each in outcomes
+        ]
 
     def wait_for(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
         """See L{wait_until}."""

@@ -91,14 +91,15 @@ def wait_for_page(port: int, wanted: bytes, path: str = "/", seconds: float = 30
 
 def run_web_server(docker: Docker, *options: str, name: str = "web") -> str:
     """
-    Runs busybox's httpd on the port 80 of a container, with the root C{/www}.
+    Runs busybox's httpd on the port 80 of a container, with the root C{/www}. It ends at once when it is
+    stopped.
 
     @return: the container's name.
     @raise AssertionError: C{docker run} failed.
     """
     full_name = docker.name(name)
     outcome = docker(
-        *("run", "-d", "--name", full_name, *options),
+        *("run", "-d", "--name", full_name, "--stop-signal", "KILL", *options),
         *("busybox", "sh", "-c", "mkdir -p /www; exec httpd -f -p 80 -h /www"),
     )
     if outcome.status != 0:

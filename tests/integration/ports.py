@@ -99,8 +99,9 @@ class PortsTestCase(IntegrationTestCase):
         command: tuple[str, ...] = HELD,
         image: str = "busybox",
     ) -> str:
-        """Runs a container; @return: its id."""
-        return self.done(docker("run", "-d", "--name", docker.name(name), *options, image, *command))
+        """Runs a container, which ends at once when it is stopped; @return: its id."""
+        options = ("--name", docker.name(name), "--stop-signal", "KILL", *options)
+        return self.done(docker("run", "-d", *options, image, *command))
 
     def shows(self, number: int, page: str = "hello", host: str = "127.0.0.1") -> None:
         """Waits until a local port leads to a page."""

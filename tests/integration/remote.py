@@ -246,8 +246,9 @@ class EmbeddedRemote:
         self.kill_ssh_sessions()
 
     def start_sshd(self) -> None:
-        """Starts sshd again."""
-        self._start_sshd()
+        """Starts sshd again, if it does not run."""
+        if not self._answers_ssh():
+            self._start_sshd()
 
     def restart_sshd(self) -> None:
         """Ends sshd with all its connections and starts it again."""
@@ -264,9 +265,10 @@ class EmbeddedRemote:
         self._stop(_DOCKERD_PID)
 
     def start_dockerd(self) -> None:
-        """Starts dockerd and waits until it answers."""
-        self._start_dockerd()
-        self._wait_for_dockerd()
+        """Starts dockerd, if it does not run, and waits until it answers."""
+        if not self._answers_http():
+            self._start_dockerd()
+            self._wait_for_dockerd()
 
     def logs(self) -> str:
         """The ends of sshd's and dockerd's logs, for the report of a failure."""
@@ -314,6 +316,9 @@ class EmbeddedRemote:
 
     def _sshd_answers(self) -> bool:
         self._check_latest()
+        return self._answers_ssh()
+
+    def _answers_ssh(self) -> bool:
         try:
             with socket.create_connection((self.host, self.port), timeout=5) as connection:
                 return connection.recv(4) == b"SSH-"
@@ -343,6 +348,9 @@ class EmbeddedRemote:
 
     def _dockerd_answers(self) -> bool:
         self._check_latest()
+        return self._answers_http()
+
+    def _answers_http(self) -> bool:
         try:
             return bool(self.ask("/version"))
         except (OSError, ValueError):

@@ -106,14 +106,22 @@ def _explanation(mode: str) -> str | None:
     """Why no remote is started; None if one can be."""
     if mode == "off":
         return "REMOTEDOCKER_INTEGRATION is off"
-    missing = missing_packages()
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"installing {' '.join(missing)}", flush=True)
-        try:
-            install(missing)
-        except (OSError, subprocess.CalledProcessError) as error:
-            return f"{error}; missing packages: {' '.join(missing)}"
-    return obstacle()
+    # Others may be about to install the same.
+    with _locked(_PARENT, fcntl.LOCK_EX):
+        missing = missing_packages()
+        if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+            print(f"installing {' '.join(missing)}", flush=True)
+            try:
+                install(missing)
+            except (OSError, subprocess.CalledProcessError) as error:
+                return f"{error}; missing packages: {' '.join(missing)}"
+        reason = obstacle()
+        if reason is None:
+            try:
+                find_engine(os.environ)
+            except LookupError as error:
+                reason = str(error)
+        return reason
 
 
 def main(arguments: Sequence[str], mode: str) -> int:

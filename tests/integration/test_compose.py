@@ -4,12 +4,10 @@ docker-compose: two services with a port, binds and a network of their own.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
 
 from tests.integration.agent import free_port
-from tests.integration.base import Docker, IntegrationTestCase, Outcome
+from tests.integration.base import COMPOSE, Docker, IntegrationTestCase, Outcome
 from tests.integration.checks import listens, wait_for_page
 from tests.integration.prerequisites import search_path
 
@@ -31,25 +29,13 @@ volumes:
 """
 
 
-if TYPE_CHECKING:
-    _Case = IntegrationTestCase
-else:
-    _Case = object
-
-
-class ComposeTestsMixin(_Case):
-    """
-    The commands of one generation of Compose.
-
-    @cvar program: how it is called.
-    """
-
-    program: ClassVar[tuple[str, ...]]
+class ComposeTests(IntegrationTestCase):
+    """The commands of Compose, of the generation that belongs to the engine."""
 
     def compose(self, docker: Docker, *arguments: str) -> Outcome:
-        """Runs docker-compose in the project's directory, with the label as the project's name."""
+        """Runs Compose in the project's directory, with the label as the project's name."""
         docker.environment.update(COMPOSE_PROJECT_NAME=docker.label, PATH=search_path())
-        return docker.program(*self.program, "--ansi", "never", *arguments)
+        return docker.program(*COMPOSE, "--ansi", "never", *arguments)
 
     def test_two_services(self) -> None:
         """The commands do the same as at a daemon that has the files; port and files are the laptop's."""
@@ -98,18 +84,3 @@ class ComposeTestsMixin(_Case):
         outcomes = self.compare(scenario, agent.docker_host)
         self.assertEqual((outcomes[5].status, outcomes[5].stdout), (4, b"composed\n"))
         self.wait_for(lambda: not listens(port), "the port is closed")
-
-
-if os.environ.get("REMOTEDOCKER_TEST_PLUGINS"):
-
-    class ComposePluginTests(ComposeTestsMixin, IntegrationTestCase):
-        """C{docker compose}, version 2, which comes with the newer engine."""
-
-        program = (os.environ["REMOTEDOCKER_TEST_CLI"], "compose")
-
-else:
-
-    class ComposeTests(ComposeTestsMixin, IntegrationTestCase):
-        """C{docker-compose}, version 1, which cannot recreate containers of the newer engine (25 and on)."""
-
-        program = ("docker-compose",)

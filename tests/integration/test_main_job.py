@@ -140,7 +140,7 @@ class FaultTests(IntegrationTestCase):
     def test_sshd_away(self) -> None:
         """While the remote refuses connections, a request is answered with the cause; then all is well."""
         docker = self.docker(self.own_agent("--wait-for-ssh", "1").docker_host)
-        self.addCleanup(self.remote.restart_sshd)
+        self.addCleanup(self.remote.start_sshd)
         self.remote.stop_sshd()
         failed = docker("ps")
         self.assertNotEqual(failed.status, 0)
@@ -177,7 +177,7 @@ class FaultTests(IntegrationTestCase):
     def test_daemon_away(self) -> None:
         """While dockerd is down, requests are answered with the cause; then all is well again."""
         docker = self.docker(self.own_agent().docker_host)
-        self.addCleanup(self.remote.restart_dockerd)
+        self.addCleanup(self.remote.start_dockerd)
         self.remote.stop_dockerd()
         failed = docker("ps")
         self.assertNotEqual(failed.status, 0)

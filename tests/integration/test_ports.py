@@ -13,7 +13,7 @@ import docker as docker_sdk
 
 from tests.forwards.support import is_free
 from tests.integration.agent import Agent
-from tests.integration.base import CLIS, Docker
+from tests.integration.base import CLIS, COMPOSE, Docker
 from tests.integration.ports import ECHO, PortsTestCase, fetch, is_refused, published
 
 __all__ = ["AnswerTests", "FormTests", "NegativeControlTests", "RefusalTests", "TrafficTests"]
@@ -349,7 +349,7 @@ class AnswerTests(PortsTestCase):
             self.assertEqual([name for name in attributes if name.startswith("io.remotedocker")], [])
 
     def test_compose(self) -> None:
-        """C{docker-compose ps} and C{port} agree with what is open, also when it has been recreated."""
+        """Compose's C{ps} and C{port} agree with what is open, also when it has been recreated."""
         (self.scratch / "docker-compose.yml").write_text(
             f"""\
 version: "3.0"
@@ -365,7 +365,7 @@ services:
         project = self.laptop.name("compose").replace("-", "")
 
         def compose(*arguments: str) -> str:
-            return self.done(self.laptop.program("docker-compose", "-p", project, *arguments, seconds=60.0))
+            return self.done(self.laptop.program(*COMPOSE, "-p", project, *arguments, seconds=60.0))
 
         self.addCleanup(compose, "down", "-t", "0")
         for options in ((), ("--force-recreate",)):

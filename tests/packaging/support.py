@@ -9,14 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 from attrs import frozen
 
-__all__ = ["Built", "Environment", "built", "installed", "run"]
+__all__ = ["Built", "Environment", "built", "installed", "oldest_dependencies", "python", "run"]
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -41,7 +41,7 @@ class Built:
 @frozen
 class Environment:
     """
-    A virtual environment that holds the package and what it needs, nothing more.
+    A virtual environment that holds the package and what it needs, nothing more; not even pip.
 
     @ivar path: its directory.
     @ivar elsewhere: an empty directory, for working in and as home.
@@ -49,6 +49,15 @@ class Environment:
 
     path: Path
     elsewhere: Path
+
+    def pip(self, *arguments: str) -> str:
+        """@return: what pip, run from outside, writes."""
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.program("python")]
+        return run([*pip, *arguments], self.elsewhere)
+
+    def install(self, *arguments: str) -> None:
+        """Installs something; what is compiled then is what is used."""
+        self.pip("install", "--quiet", "--no-compile", *arguments)
 
     def program(self, name: str) -> str:
         """@return: the path of an installed program."""
@@ -91,13 +100,42 @@ def built() -> Built:
     return Built(wheel, sdist, sources)
 
 
+def python(version: str) -> str:
+    """
+    @param version: such as C{3.10}.
+    @return: the first interpreter on the C{PATH} that is this version and runs; those of a pyenv may not.
+    @raise LookupError: there is none.
+    """
+    for folder in os.get_exec_path():
+        candidate = Path(folder, f"python{version}")
+        if os.access(candidate, os.X_OK):
+            asked = [str(candidate), "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"]
+            if subprocess.run(asked, capture_output=True, text=True).stdout.strip() == version:
+                return str(candidate)
+    raise LookupError(f"there is no python{version} on the PATH")
+
+
+def oldest_dependencies() -> list[str]:
+    """What C{setup.cfg} allows at least, as requirements: the env "lowest" of C{tox.ini}."""
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", "utf-8")
+    return tox["testenv:lowest"]["deps"].split()
+
+
 @cache
-def installed(distribution: Path) -> Environment:
-    """Installs a distribution into an environment of its own."""
+def installed(distribution: Path, interpreter: str = sys.executable, oldest: bool = False) -> Environment:
+    """
+    Installs a distribution into an environment of its own.
+
+    @param oldest: with the oldest dependencies that it allows.
+    """
     scratch = Path(mkdtemp(dir=os.getcwd()))
     elsewhere = scratch / "elsewhere"
     elsewhere.mkdir()
     environment = Environment(scratch / "venv", elsewhere)
-    venv.create(environment.path, with_pip=True)
-    environment.run("python", "-m", "pip", "install", "--quiet", str(distribution))
+    run([interpreter, "-m", "venv", "--without-pip", str(environment.path)], elsewhere)
+    # Constraints name no extras.
+    constraints = scratch / "constraints"
+    constraints.write_text("".join(f"{line.replace('[conch]', '')}\n" for line in oldest_dependencies()))
+    environment.install(str(distribution), *(["--constraint", str(constraints)] if oldest else []))
     return environment

@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker import __version__
 from remotedocker.options import Options
-from tests.packaging.support import ROOT, Built, built, installed
+from tests.packaging.support import ROOT, Built, Environment, built, installed
 
-__all__ = ["InstalledSdistTests", "InstalledWheelTests", "SdistTests", "WheelTests"]
+__all__ = ["InstalledCase", "InstalledSdistTests", "InstalledWheelTests", "SdistTests", "WheelTests"]
 
 PLUGIN = "twisted/plugins/remotedocker_plugin.py"
 
@@ -98,32 +98,63 @@ class SdistTests(SynchronousTestCase):
         self.assertEqual(waste, [])
 
 
+class InstalledCase(SynchronousTestCase):
+    """
+    What must work once it is installed.
+
+    @ivar environment: where it is.
+    """
+
+    environment: Environment
+
+    def check_listed(self) -> None:
+        """C{twistd --help} lists the subcommand, beside Twisted's own."""
+        listed = self.environment.run("twistd", "--help").splitlines()
+        commands = {words[0] for words in (line.split() for line in listed) if words}
+        self.assertIn("remotedocker", commands)
+        self.assertLessEqual({"conch", "web", "portforward"}, commands)
+
+    def check_options(self) -> None:
+        """C{twistd remotedocker --help} prints every option."""
+        printed = self.environment.run("twistd", "remotedocker", "--help")
+        defined = reflect.prefixedMethodNames(Options, "opt_")
+        names = {name.replace("_", "-") for name in defined if len(name) > 1}
+        tables: list[Any] = [Options.optParameters, Options.optFlags]
+        names |= {row[0] for table in tables for row in table}
+        self.assertEqual({name for name in names if f"--{name}" not in printed}, set())
+
+    def check_imports(self) -> None:
+        """Every package can be imported with what the distribution declares, and comes from there."""
+        packages = sorted({".".join(Path(name).parent.parts) for name in sources()})
+        lines = [f"import {package}" for package in packages]
+        where = self.environment.run(
+            "python", "-c", "; ".join([*lines, "import remotedocker.tap", "print(remotedocker.__file__)"])
+        )
+        self.assertIn(str(self.environment.path), where)
+
+    def check_requirements(self) -> None:
+        """pip finds nothing that contradicts."""
+        self.assertIn("No broken requirements found", self.environment.pip("check"))
+
+
 def make_installed_tests(distribution: Callable[[Built], Path]) -> type[SynchronousTestCase]:
     """
     @param distribution: which of the two is installed.
     @return: what must work once it is.
     """
 
-    class InstalledTests(SynchronousTestCase):
+    class InstalledTests(InstalledCase):
         def setUp(self) -> None:
             """Installs it, once for all tests."""
             self.environment = installed(distribution(built()))
 
         def test_twistd_lists_it(self) -> None:
             """C{twistd --help} lists the subcommand, beside Twisted's own."""
-            listed = self.environment.run("twistd", "--help").splitlines()
-            commands = {words[0] for words in (line.split() for line in listed) if words}
-            self.assertIn("remotedocker", commands)
-            self.assertLessEqual({"conch", "web", "portforward"}, commands)
+            self.check_listed()
 
         def test_twistd_prints_the_options(self) -> None:
             """C{twistd remotedocker --help} prints every option."""
-            printed = self.environment.run("twistd", "remotedocker", "--help")
-            defined = reflect.prefixedMethodNames(Options, "opt_")
-            names = {name.replace("_", "-") for name in defined if len(name) > 1}
-            tables: list[Any] = [Options.optParameters, Options.optFlags]
-            names |= {row[0] for table in tables for row in table}
-            self.assertEqual({name for name in names if f"--{name}" not in printed}, set())
+            self.check_options()
 
         def test_twistd_asks_for_the_host(self) -> None:
             """Without C{--ssh}, one is told what to give."""
@@ -142,29 +173,22 @@ def make_installed_tests(distribution: Callable[[Built], Path]) -> type[Synchron
 
         def test_everything_imports(self) -> None:
             """Every package can be imported with what the distribution declares, and comes from there."""
-            packages = sorted({".".join(Path(name).parent.parts) for name in sources()})
-            lines = [f"import {package}" for package in packages]
-            where = self.environment.run(
-                "python", "-c", "; ".join([*lines, "import remotedocker.tap", "print(remotedocker.__file__)"])
-            )
-            self.assertIn(str(self.environment.path), where)
+            self.check_imports()
 
         def test_no_missing_dependency(self) -> None:
             """pip finds nothing that contradicts."""
-            self.assertIn(
-                "No broken requirements found", self.environment.run("python", "-m", "pip", "check")
-            )
+            self.check_requirements()
 
         def test_removal_leaves_twisted_whole(self) -> None:
             """Removed, it takes nothing of Twisted's with it; put back, it is listed again."""
             chosen = str(distribution(built()))
-            self.environment.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "remotedocker")
+            self.environment.pip("uninstall", "--quiet", "--yes", "remotedocker")
             try:
                 without = self.environment.run("twistd", "--help")
                 self.assertNotIn("remotedocker", without)
                 self.assertIn("conch", without)
             finally:
-                self.environment.run("python", "-m", "pip", "install", "--quiet", chosen)
+                self.environment.install(chosen)
             self.assertIn("remotedocker", self.environment.run("twistd", "--help"))
 
     return InstalledTests
