@@ -37,6 +37,7 @@ from remotedocker.docker import (
     is_removed_at_end,
     is_restarted,
     is_running,
+    is_service_key,
     published_ports,
 )
 from remotedocker.errors import NoSuchContainer, RemoteDockerError
@@ -313,7 +314,8 @@ class Containers:
             self._mirrors.attach(container_id, bind_sources(summary))
             running = summary.get("State") in ("running", "paused")
             self._background(container, self._follow if running else self._down)
-        for container_id in {*self._known, *self._forwards.containers()} - listed:
+        held = {each for each in self._forwards.containers() if not is_service_key(each)}
+        for container_id in {*self._known, *held} - listed:
             # Asked for again: it may have been created after the list was made.
             container = self._known.setdefault(
                 container_id, _Container(container_id, container_id[:12], None)

@@ -26,6 +26,8 @@ from remotedocker.docker import (
     OwnedContainer,
     PlacedMount,
     PortMap,
+    ServicePlan,
+    ServiceSpec,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "IRemote",
     "IRemoteFilesystem",
     "IRemoteObserver",
+    "IServices",
     "RemoteEntry",
 ]
 
@@ -233,7 +236,7 @@ class IRemoteFilesystem(Interface):
 
 
 class IContainerObserver(Interface):
-    """Hears what the daemon says about containers, from C{/events} and re-lists."""
+    """Hears what the daemon says about containers and services, from C{/events} and re-lists."""
 
     def container_event(event: ContainerEvent) -> None:
         """One event, in the daemon's order, each once."""
@@ -270,6 +273,9 @@ class IDaemon(Interface):
         C{DELETE /containers/{container_id}} with its anonymous volumes, whatever its state; fires when it is
         gone, also if it was before.
         """
+
+    def services() -> Deferred[Sequence[dict[str, Any]] | None]:
+        """C{GET /services}, untranslated; None where the daemon is no manager of a swarm."""
 
     def version() -> Deferred[dict[str, Any]]:
         """C{GET /version}."""
@@ -428,3 +434,16 @@ class IContainers(Interface):
 
     def owned(labels: Mapping[str, str]) -> OwnedContainer | None:
         """What our labels say, if the container was created through this agent."""
+
+
+class IServices(Interface):
+    """What the proxy asks around the create and the update of a swarm's service, as L{IContainers}."""
+
+    def plan(reference: str, spec: ServiceSpec) -> Deferred[ServicePlan]:
+        """
+        Before a C{POST /services/create} (C{reference} is C{""}) or C{/services/{reference}/update}: local
+        ports are taken. Fires with a plan, its C{placed} empty, to be given to L{answered}.
+        """
+
+    def answered(plan: ServicePlan, succeeded: bool) -> None:
+        """The daemon has made or changed the service; or has not, and what was taken is given back."""

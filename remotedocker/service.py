@@ -30,6 +30,7 @@ from remotedocker.options import Options
 from remotedocker.proxy import Endpoints, ListenAddress, ProxyFactory, ProxyOptions, open_dump
 from remotedocker.ssh import Remote, SSHConfiguration
 from remotedocker.state import StateDirectory
+from remotedocker.swarm import Services
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
 
 __all__ = ["Part", "RemoteDockerService", "assemble", "exit_with_failure"]
@@ -206,11 +207,13 @@ def assemble(reactor: Any, options: Options, environ: Mapping[str, str]) -> ISer
     )
     policy = PortPolicy(forward=not options["no-forward"], foreign=bool(options["forward-all"]))
     containers = Containers(agent_id, daemon, forwards, mirrors, policy)
+    services = Services(agent_id, daemon, forwards, policy.forward, policy.foreign)
     daemon.watch(containers)
+    daemon.watch(services)
     proxy_options = ProxyOptions(http_only=bool(options["http-only"]), remote_docker=options["remote-docker"])
     if options["dump"]:
         proxy_options = evolve(proxy_options, dump=open_dump(options["dump"]))
-    proxy = ProxyFactory(reactor, remote, daemon, containers, proxy_options)
+    proxy = ProxyFactory(reactor, remote, daemon, containers, services, proxy_options)
     endpoints = Endpoints(reactor, addresses, proxy, bool(options["allow-remote-clients"]))
     parts = [
         Part(remote.start, remote.stop),

@@ -18,6 +18,7 @@ from remotedocker.docker import (
     PlacedMount,
     PortBinding,
     PortMap,
+    service_key,
 )
 from remotedocker.errors import NoSuchContainer, PortUnavailable, SyncFailed
 from remotedocker.interfaces import IContainerObserver, IContainers
@@ -491,6 +492,12 @@ class ContainersTests(SynchronousTestCase):
         self.neighbours.documents.clear()
         self.containers.containers_listed([])
         self.assertEqual(self.calls[-1], ("forget", ID))
+
+    def test_list_without_a_service(self) -> None:
+        """Local ports of services are no containers', and nothing is asked about them."""
+        self.neighbours.opened[service_key("nonce")] = {}
+        self.containers.containers_listed([])
+        self.assertEqual(self.calls, [])
 
     def test_collect(self) -> None:
         """The end of a container of ours is held until its files are back; of others it is not."""

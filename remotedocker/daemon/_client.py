@@ -26,9 +26,12 @@ __all__ = ["DaemonClient"]
 _NO_NAMES = frozenset({"", ".", ".."})
 """Segments of a path that Go's router takes away, so that the question would become another one."""
 
+_NO_SWARM = frozenset({404, 406, 503})
+"""The daemon (406: before 17.04) is no manager of a swarm; Podman (404) knows of none."""
+
 
 class _Missing(Exception):
-    """The daemon answered 404."""
+    """The daemon does not have what was asked for."""
 
 
 @implementer(IDaemon)
@@ -79,6 +82,10 @@ class DaemonClient:
         """See L{IDaemon.remove}."""
         return Deferred.fromCoroutine(self._remove(container_id))
 
+    def services(self) -> Deferred[Sequence[dict[str, Any]] | None]:
+        """See L{IDaemon.services}."""
+        return Deferred.fromCoroutine(self._services())
+
     def version(self) -> Deferred[dict[str, Any]]:
         """See L{IDaemon.version}."""
         return Deferred.fromCoroutine(self._object("/version"))
@@ -108,11 +115,13 @@ class DaemonClient:
             raise DaemonError(code=answer.head.status, reason=error_reason(answer.body))
 
     async def _list_containers(self) -> list[dict[str, Any]]:
-        answer = await self._ask_known("/containers/json?all=1")
-        containers = _parse(answer)
-        if not isinstance(containers, list) or not all(isinstance(item, dict) for item in containers):
-            raise DaemonError(code=answer.head.status, reason="the list of containers is no list of objects")
-        return containers
+        return _as_list(await self._ask_known("/containers/json?all=1"), "containers")
+
+    async def _services(self) -> list[dict[str, Any]] | None:
+        try:
+            return _as_list(await self._ask("/services", _NO_SWARM), "services")
+        except _Missing:
+            return None
 
     async def _image_ports(self, image: str) -> tuple[ContainerPort, ...]:
         if not image:
@@ -135,14 +144,14 @@ class DaemonClient:
         except _Missing as error:
             raise DaemonError(code=404, reason=str(error)) from None
 
-    async def _ask(self, target: str) -> Answer:
+    async def _ask(self, target: str, missing: frozenset[int] = frozenset({404})) -> Answer:
         """
         @return: an answer of status 200.
-        @raise _Missing: it is a 404.
+        @raise _Missing: its status is one of C{missing}.
         @raise DaemonError: it is another.
         """
         answer = await self._questions.ask("GET", target)
-        if answer.head.status == 404:
+        if answer.head.status in missing:
             raise _Missing(error_reason(answer.body))
         if answer.head.status != 200:
             raise DaemonError(code=answer.head.status, reason=error_reason(answer.body))
@@ -154,6 +163,13 @@ def _parse(answer: Answer) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise DaemonError(code=answer.head.status, reason=f"the answer is no JSON ({error})") from None
+
+
+def _as_list(answer: Answer, what: str) -> list[dict[str, Any]]:
+    document = _parse(answer)
+    if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
+        raise DaemonError(code=answer.head.status, reason=f"the list of {what} is no list of objects")
+    return document
 
 
 def _as_object(answer: Answer) -> dict[str, Any]:

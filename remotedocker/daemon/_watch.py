@@ -39,6 +39,8 @@ _LONGEST_PAUSE = 5.0
 _REMEMBERED = 1024
 _SECOND = 10**9
 
+_FILTERS = json.dumps({"type": {"container": True, "network": True, "service": True}}, separators=(",", ":"))
+
 Listing = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
 
@@ -151,7 +153,7 @@ class EventWatch:
         """
         now = self._since if clock is None else clock * _SECOND
         self._since = now if self._since is None or now is None else min(self._since, now)
-        query = {"filters": json.dumps({"type": {"container": True, "network": True}}, separators=(",", ":"))}
+        query = {"filters": _FILTERS}
         if self._since is not None:
             query["since"] = f"{self._since // _SECOND}.{self._since % _SECOND:09d}"
         return "/events?" + urlencode(query)

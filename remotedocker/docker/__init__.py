@@ -5,15 +5,12 @@ What Docker's HTTP messages mean: method, path and body to values, and back. No 
 from __future__ import annotations
 
 from remotedocker.docker._answers import (
-    AnswerView,
     translate_create_answer,
     translate_error,
     translate_image,
     translate_image_list,
     translate_inspect,
     translate_list,
-    translate_service,
-    translate_service_list,
     translate_system_df,
     translate_volume,
     translate_volume_list,
@@ -24,7 +21,7 @@ from remotedocker.docker._create import CreateRequest
 from remotedocker.docker._errorbody import error_body
 from remotedocker.docker._eventlabels import EventLabels
 from remotedocker.docker._eventstream import EventStream
-from remotedocker.docker._filters import ListFilter, split_filters
+from remotedocker.docker._filters import ListFilter, split_filters, split_label_filter
 from remotedocker.docker._inspected import (
     bind_sources,
     inspected_labels,
@@ -44,10 +41,25 @@ from remotedocker.docker._model import (
     PlacedMount,
     PortBinding,
     PortMap,
+    ServicePlan,
+    ServiceSpec,
 )
 from remotedocker.docker._ports import parse_port, published_ports
 from remotedocker.docker._routes import Endpoint, Route, route, with_query
-from remotedocker.docker._services import ServiceRequest
+from remotedocker.docker._serviceanswers import (
+    translate_service,
+    translate_service_list,
+    translate_task,
+    translate_task_list,
+)
+from remotedocker.docker._services import (
+    ServiceRequest,
+    allocated_ports,
+    is_service_key,
+    service_key,
+    service_spec,
+)
+from remotedocker.docker._translating import AnswerView
 from remotedocker.docker._volumes import VolumeRequest
 
 __all__ = [
@@ -69,8 +81,11 @@ __all__ = [
     "PortBinding",
     "PortMap",
     "Route",
+    "ServicePlan",
     "ServiceRequest",
+    "ServiceSpec",
     "VolumeRequest",
+    "allocated_ports",
     "bind_sources",
     "decode_labels",
     "encode_labels",
@@ -81,11 +96,15 @@ __all__ = [
     "is_removed_at_end",
     "is_restarted",
     "is_running",
+    "is_service_key",
     "parse_port",
     "published_ports",
     "rewrite_commit",
     "route",
+    "service_key",
+    "service_spec",
     "split_filters",
+    "split_label_filter",
     "to_laptop_path",
     "translate_create_answer",
     "translate_error",
@@ -96,6 +115,8 @@ __all__ = [
     "translate_service",
     "translate_service_list",
     "translate_system_df",
+    "translate_task",
+    "translate_task_list",
     "translate_volume",
     "translate_volume_list",
     "with_query",

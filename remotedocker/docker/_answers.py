@@ -10,60 +10,40 @@ types and style.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 from remotedocker.docker._filters import ListFilter
-from remotedocker.docker._json import (
-    JSONObject,
-    JSONValue,
-    Number,
-    Raw,
-    read_object,
-    split_array,
-    split_object,
-    write,
-)
+from remotedocker.docker._json import JSONObject, JSONValue, Number, write
 from remotedocker.docker._model import ContainerPort, OwnedContainer, PortBinding, PortMap
 from remotedocker.docker._mounts import volume_slot
 from remotedocker.docker._ports import binding_objects, parse_port
 from remotedocker.docker._restore import hide_labels, restore_exposed, restore_host_config
-from remotedocker.errors import BadRequest
+from remotedocker.docker._translating import (
+    AnswerView,
+    read_answer,
+    translate_array,
+    translate_members,
+    translate_mounts,
+)
 
 __all__ = [
-    "AnswerView",
     "translate_create_answer",
     "translate_error",
     "translate_image",
     "translate_image_list",
     "translate_inspect",
     "translate_list",
-    "translate_service",
-    "translate_service_list",
     "translate_system_df",
     "translate_volume",
     "translate_volume_list",
 ]
 
 
-class AnswerView(Protocol):
-    """What has to be known to translate an answer; an L{IContainers<remotedocker.interfaces.IContainers>}."""
-
-    def local_ports(self, container_id: str) -> PortMap | None:
-        """What is open on the laptop for a container."""
-
-    def laptop_path(self, remote_path: str) -> str | None:
-        """The laptop's path that a remote path mirrors; None if it mirrors none."""
-
-    def owned(self, labels: Mapping[str, str]) -> OwnedContainer | None:
-        """What the labels of a container say, if it is this agent's."""
-
-
 def translate_inspect(body: bytes, view: AnswerView) -> bytes:
     """
     C{GET /containers/{id}/json}.
     """
-    document = _read(body)
+    document = read_answer(body)
     config = document.child("Config")
     owned = _owned(config, view)
     if owned is None:
@@ -74,7 +54,7 @@ def translate_inspect(body: bytes, view: AnswerView) -> bytes:
     ports = document.child("NetworkSettings").child("Ports")
     local = _local_ports(document, view)
     ports.items = [(key, _opened(key, value, owned, local)) for key, value in ports.items]
-    _translate_mounts(document.children("Mounts"), view)
+    translate_mounts(document.children("Mounts"), view)
     return write(document) + b"\n"
 
 
@@ -84,7 +64,7 @@ def translate_list(body: bytes, view: AnswerView, only: ListFilter | None = None
 
     @param only: what of the translated list is kept, see L{split_filters<remotedocker.docker.split_filters>}.
     """
-    return _translate_array(body, lambda entry: _translate_entry(entry, view), only)
+    return translate_array(body, lambda entry: _translate_entry(entry, view), only)
 
 
 def translate_image(body: bytes, view: AnswerView) -> bytes:
@@ -92,16 +72,18 @@ def translate_image(body: bytes, view: AnswerView) -> bytes:
     C{GET /images/{name}/json}: an image that was made of a container has labels of ours, blank ones, and the
     container's own (C{ContainerConfig}, before API 1.45).
     """
-    document = _read(body)
+    document = read_answer(body)
     hidden = [hide_labels(document.child(name)) for name in ("Config", "ContainerConfig")]
     return write(document) + b"\n" if any(hidden) else body
 
 
-def translate_image_list(body: bytes, view: AnswerView) -> bytes:
+def translate_image_list(body: bytes, view: AnswerView, only: ListFilter | None = None) -> bytes:
     """
     C{GET /images/json}.
+
+    @param only: what of the translated list is kept.
     """
-    return _translate_array(body, hide_labels)
+    return translate_array(body, hide_labels, only)
 
 
 def translate_system_df(body: bytes, view: AnswerView) -> bytes:
@@ -117,17 +99,17 @@ def translate_system_df(body: bytes, view: AnswerView) -> bytes:
         return translate_image_list(part, view)
 
     def volumes(part: bytes) -> bytes:
-        return _translate_array(part, lambda entry: _translate_device(entry, view))
+        return translate_array(part, lambda entry: _translate_device(entry, view))
 
-    return _translate_members(
+    return translate_members(
         body,
         {
             "Containers": containers,
             "Images": images,
             "Volumes": volumes,
-            "ContainerUsage": lambda part: _translate_members(part, {"Items": containers}),
-            "ImageUsage": lambda part: _translate_members(part, {"Items": images}),
-            "VolumeUsage": lambda part: _translate_members(part, {"Items": volumes}),
+            "ContainerUsage": lambda part: translate_members(part, {"Items": containers}),
+            "ImageUsage": lambda part: translate_members(part, {"Items": images}),
+            "VolumeUsage": lambda part: translate_members(part, {"Items": volumes}),
         },
     )
 
@@ -136,7 +118,7 @@ def translate_volume(body: bytes, view: AnswerView) -> bytes:
     """
     C{GET /volumes/{name}} and the answer of C{POST /volumes/create}.
     """
-    document = _read(body)
+    document = read_answer(body)
     return write(document) + b"\n" if _translate_device(document, view) else body
 
 
@@ -144,31 +126,16 @@ def translate_volume_list(body: bytes, view: AnswerView) -> bytes:
     """
     C{GET /volumes}.
     """
-    return _translate_members(
-        body, {"Volumes": lambda part: _translate_array(part, lambda entry: _translate_device(entry, view))}
+    return translate_members(
+        body, {"Volumes": lambda part: translate_array(part, lambda entry: _translate_device(entry, view))}
     )
-
-
-def translate_service(body: bytes, view: AnswerView) -> bytes:
-    """
-    C{GET /services/{id}}: the sources of its mounts.
-    """
-    document = _read(body)
-    return write(document) + b"\n" if _translate_service(document, view) else body
-
-
-def translate_service_list(body: bytes, view: AnswerView) -> bytes:
-    """
-    C{GET /services}.
-    """
-    return _translate_array(body, lambda entry: _translate_service(entry, view))
 
 
 def translate_create_answer(body: bytes, warnings: Sequence[str]) -> bytes:
     """
     The answer of C{POST /containers/create}, with C{warnings} added to its own.
     """
-    document = _read(body)
+    document = read_answer(body)
     if not warnings or not document.items:
         return body
     document.set_field("Warnings", [*document.elements("Warnings"), *warnings])
@@ -183,7 +150,7 @@ def translate_error(body: bytes, laptop_path: Callable[[str], str | None]) -> by
     """
     An error of the daemon; remote paths in its message become the laptop's. Any other body stays.
     """
-    document = _read(body)
+    document = read_answer(body)
     message = document.text("message")
     translated = _PATHS.sub(lambda match: _translate_path(match[0], laptop_path), message)
     if translated == message:
@@ -206,14 +173,6 @@ def _translate_path(text: str, laptop_path: Callable[[str], str | None]) -> str:
 # The parts of an answer.
 
 
-def _read(body: bytes) -> JSONObject:
-    """The object in C{body}; an empty one if there is none."""
-    try:
-        return read_object(body)
-    except BadRequest:
-        return JSONObject()
-
-
 def _owned(config: JSONObject, view: AnswerView) -> OwnedContainer | None:
     """
     @param config: an object with C{Labels}.
@@ -234,22 +193,6 @@ def _opened(key: str, value: JSONValue, owned: OwnedContainer, local: PortMap) -
     return binding_objects(local.get(port, ())) or None
 
 
-def _translate_mounts(mounts: Iterable[JSONObject], view: AnswerView) -> bool:
-    """Each C{Source}, in place; true if any was a mirror of ours."""
-    translated = [(mount, view.laptop_path(mount.text("Source"))) for mount in mounts]
-    for mount, path in translated:
-        if path is not None:
-            mount.set_field("Source", path)
-    return any(path is not None for _, path in translated)
-
-
-def _translate_service(service: JSONObject, view: AnswerView) -> bool:
-    """The mounts of one service, in place; true if any is a mirror of ours."""
-    specs = (service.child("Spec"), service.child("PreviousSpec"))
-    containers = [spec.child("TaskTemplate").child("ContainerSpec") for spec in specs]
-    return _translate_mounts([mount for each in containers for mount in each.children("Mounts")], view)
-
-
 def _translate_entry(entry: JSONObject, view: AnswerView) -> bool:
     """One container of a list, in place; true if it is ours."""
     owned = _owned(entry, view)
@@ -258,7 +201,7 @@ def _translate_entry(entry: JSONObject, view: AnswerView) -> bool:
     hide_labels(entry)
     ports = entry.elements("Ports")
     ports[:] = _list_ports(ports, owned, _local_ports(entry, view))
-    _translate_mounts(entry.children("Mounts"), view)
+    translate_mounts(entry.children("Mounts"), view)
     return True
 
 
@@ -299,41 +242,3 @@ def _translate_device(volume: JSONObject, view: AnswerView) -> bool:
         return False
     slot.put(path)
     return True
-
-
-def _translate_array(
-    body: bytes, translate: Callable[[JSONObject], bool], only: ListFilter | None = None
-) -> bytes:
-    """
-    Applies C{translate} to each element; those for which it is false keep the text they came in.
-
-    @param only: which of the elements are kept, after that.
-    """
-    try:
-        elements = split_array(body)
-    except BadRequest:
-        return body
-    parts: list[tuple[JSONValue, JSONValue]] = [
-        (value, value if isinstance(value, JSONObject) and translate(value) else raw)
-        for value, raw in elements
-    ]
-    kept = parts if only is None else only.apply(parts)
-    if len(kept) == len(elements) and all(isinstance(part, Raw) for _, part in kept):
-        return body
-    return write([part for _, part in kept]) + b"\n"
-
-
-def _translate_members(body: bytes, translations: Mapping[str, Callable[[bytes], bytes]]) -> bytes:
-    """Applies each translation to the member of that name of an object."""
-    try:
-        parts = split_object(body)
-    except BadRequest:
-        return body
-    members: list[tuple[str, JSONValue]] = []
-    changed = False
-    for key, raw in parts:
-        before = raw.text.encode("utf-8")
-        after = translations.get(key, bytes)(before)
-        changed = changed or after is not before
-        members.append((key, Raw(after.decode("utf-8").rstrip("\n"))))
-    return write(JSONObject(members)) + b"\n" if changed else body

@@ -32,15 +32,15 @@ class EventStream:
 
     def feed(self, data: bytes) -> list[ContainerEvent]:
         """
-        @return: the container events that C{data} completes, in order; other events, and objects that are no
-            events, are passed over.
+        @return: the events that C{data} completes and that concern us, in order; other events, and objects
+            that are no events, are passed over.
         """
         events = (_event(text) for text, complete in self._objects.split(data) if complete)
         return [event for event in events if event is not None]
 
 
 def _event(text: bytes) -> ContainerEvent | None:
-    """The event of a container, or of its network, in a JSON object; None if it is none."""
+    """The event of a container, of its network, or of a service, in a JSON object; None if it is none."""
     try:
         document: dict[str, Any] = json.loads(text)
         kind, actor = document["Type"], document["Actor"]
@@ -48,6 +48,8 @@ def _event(text: bytes) -> ContainerEvent | None:
         action, _, detail = document["Action"].partition(": ")
         if kind == "network" and action in ("connect", "disconnect"):
             action, container_id = f"network {action}", attributes["container"]
+        elif kind == "service":
+            action, container_id = f"service {action}", actor["ID"]
         elif kind == "container":
             container_id = actor["ID"]
         else:

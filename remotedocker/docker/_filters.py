@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.docker.test_filters -*-
 """
-The filters of C{GET /containers/json} that ask for what only we know: published ports as the user sees
+The filters of lists that ask for what only we know: published ports as the user sees
 them, laptop paths, and labels without ours.
 """
 
@@ -16,11 +16,17 @@ from remotedocker.docker._json import JSONObject, JSONValue, Number, read_object
 from remotedocker.docker._labels import is_own_label
 from remotedocker.errors import BadRequest
 
-__all__ = ["ListFilter", "split_filters"]
+__all__ = ["ListFilter", "split_filters", "split_label_filter"]
 
 _Part = TypeVar("_Part")
 
 Predicate = Callable[[JSONObject], bool]
+
+_Made = tuple[Mapping[str, list[str]], Predicate | None]
+"""The filters that are left to the daemon, and what is applied here."""
+
+_Row = tuple[tuple[str, ...], Callable[[Mapping[str, list[str]]], _Made]]
+"""Filters by name, and what is made of them."""
 
 
 @frozen
@@ -48,11 +54,27 @@ def split_filters(
     query: Mapping[str, tuple[str, ...]],
 ) -> tuple[Mapping[str, tuple[str, ...]], ListFilter | None]:
     """
-    Takes those filters out of a query that the daemon would apply to what is not shown to the user.
+    Takes those filters out of a query of C{GET /containers/json} that the daemon would apply to what is not
+    shown to the user.
 
     @return: the query for the daemon, and what is left to do to its (translated) answer; None: nothing, and
         the query is the same object. Filters that are not well-formed are left for the daemon to refuse.
     """
+    return _split(query, _FILTERS)
+
+
+def split_label_filter(
+    query: Mapping[str, tuple[str, ...]],
+) -> tuple[Mapping[str, tuple[str, ...]], ListFilter | None]:
+    """
+    As L{split_filters}, of C{GET /images/json} and C{GET /services}: labels alone.
+    """
+    return _split(query, _FILTERS[-1:])
+
+
+def _split(
+    query: Mapping[str, tuple[str, ...]], table: tuple[_Row, ...]
+) -> tuple[Mapping[str, tuple[str, ...]], ListFilter | None]:
     given = query.get("filters", ())[:1]
     filters = _read_filters(given[0]) if given else None
     if filters is None:
@@ -60,7 +82,7 @@ def split_filters(
     predicates: list[Predicate] = []
     kept = dict(filters)
     try:
-        for names, predicate in _FILTERS:
+        for names, predicate in table:
             ours = {name: kept.pop(name) for name in names if name in kept}
             theirs, made = predicate(ours)
             kept.update(theirs)
@@ -106,8 +128,6 @@ def _read_filters(text: str) -> dict[str, list[str]] | None:
             return None
     return filters
 
-
-_Made = tuple[Mapping[str, list[str]], Predicate | None]
 
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?")
 
@@ -173,7 +193,8 @@ def _by_own_label(filters: Mapping[str, list[str]]) -> _Made:
     theirs = [value for value in values if not is_own_label(value)]
 
     def matches(entry: JSONObject) -> bool:
-        shown = entry.child("Labels").entries()
+        owner = entry if entry.field("Spec") is None else entry.child("Spec")
+        shown = owner.child("Labels").entries()
         return all(
             key in shown and (not equals or shown[key] == value)
             for key, equals, value in (each.partition("=") for each in ours)
@@ -182,7 +203,7 @@ def _by_own_label(filters: Mapping[str, list[str]]) -> _Made:
     return ({"label": theirs} if theirs else {}), matches
 
 
-_FILTERS: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, list[str]]], _Made]], ...] = (
+_FILTERS: tuple[_Row, ...] = (
     (("publish", "expose"), _by_port),
     (("volume",), _by_volume),
     (("label",), _by_own_label),

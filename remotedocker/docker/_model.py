@@ -24,6 +24,8 @@ __all__ = [
     "PlacedMount",
     "PortBinding",
     "PortMap",
+    "ServicePlan",
+    "ServiceSpec",
 ]
 
 
@@ -189,13 +191,53 @@ class OwnedContainer:
 
 
 @frozen
+class ServiceSpec:
+    """
+    What concerns us of the specification of a swarm's service.
+
+    @ivar mounts: the host paths in C{TaskTemplate.ContainerSpec.Mounts}, in order.
+    @ivar ports: the TCP ports that every node of the swarm listens on (C{PublishMode} C{ingress}), by the
+        port in the tasks' containers; C{""}: at a number of the swarm's choosing.
+    @ivar task_ports: the TCP ports that a node listens on for its own task (C{host}).
+    @ivar others: published ports of other protocols.
+    """
+
+    name: str
+    mounts: tuple[BindMount, ...] = ()
+    ports: PortMap = Factory(dict)
+    task_ports: PortMap = Factory(dict)
+    others: tuple[ContainerPort, ...] = ()
+
+
+@frozen
+class ServicePlan:
+    """
+    How the specification of a service is to be changed.
+
+    @ivar placed: one decision for each of L{ServiceSpec.mounts}, in the same order.
+    @ivar labels: our labels, added to the service's.
+    @ivar task_labels: our labels, added to those of its tasks' containers.
+    @ivar warnings: lines for the answer's C{Warnings}.
+    @ivar key: what its local ports are known by; C{""}: it passes as asked.
+    """
+
+    placed: tuple[PlacedMount, ...] = ()
+    labels: Mapping[str, str] = Factory(dict)
+    task_labels: Mapping[str, str] = Factory(dict)
+    warnings: tuple[str, ...] = ()
+    key: str = ""
+
+
+@frozen
 class ContainerEvent:
     """
-    One C{Type=container} object of C{GET /events}, or one of C{Type=network} that tells of a container.
+    One C{Type=container} object of C{GET /events}, or one of C{Type=network} that tells of a container, or of
+    C{Type=service}.
 
     @ivar action: C{"start"}, C{"die"}, …; a suffix (C{"health_status: healthy"}) is kept in
-        C{detail}; C{"network connect"} and C{"network disconnect"} when a network is given or taken.
-    @ivar container_id: the full id.
+        C{detail}; C{"network connect"} and C{"network disconnect"} when a network is given or taken;
+        C{"service create"}, C{"service update"} and C{"service remove"} of a swarm's service.
+    @ivar container_id: the full id, of the service where it tells of one.
     @ivar attributes: C{Actor.Attributes}: name, image, exitCode and all labels.
     @ivar time_ns: C{timeNano}, nanoseconds since the epoch, of the daemon's clock.
     @ivar detail: what followed the colon in the action.

@@ -79,6 +79,8 @@ class Endpoint(Enum):
     SERVICE_CREATE = ("POST", "/services/create")
     SERVICE_UPDATE = ("POST", "/services/{id}/update")
     SERVICE_INSPECT = ("GET", "/services/{id}")
+    TASK_LIST = ("GET", "/tasks")
+    TASK_INSPECT = ("GET", "/tasks/{id}")
 
     OTHER = ("", "")
 

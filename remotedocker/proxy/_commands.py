@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from remotedocker.docker import BindMount, CreatePlan, CreateSpec
+from remotedocker.docker import BindMount, CreatePlan, CreateSpec, ServicePlan, ServiceSpec
 from remotedocker.http import RequestHead, ResponseHead
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "OwnAnswer",
     "Ping",
     "PlanCreate",
-    "PlanMounts",
+    "PlanService",
     "PlanVolume",
     "Record",
     "Recorded",
@@ -51,6 +51,7 @@ __all__ = [
     "Requested",
     "Resolved",
     "Rewritten",
+    "ServiceAnswered",
     "Started",
     "Starting",
     "ToClient",
@@ -224,10 +225,19 @@ class PlanVolume:
 
 
 @frozen
-class PlanMounts:
-    """IContainers.plan_volume for each of several mounts; resolves to a tuple."""
+class PlanService:
+    """IContainers.plan_volume for each mount, and IServices.plan; resolves to a plan with all of it."""
 
-    mounts: tuple[BindMount, ...]
+    reference: str
+    spec: ServiceSpec
+
+
+@frozen
+class ServiceAnswered:
+    """IServices.answered."""
+
+    plan: ServicePlan
+    succeeded: bool
 
 
 Effect = (
@@ -242,7 +252,8 @@ Effect = (
     | ExecCreated
     | CollectExec
     | PlanVolume
-    | PlanMounts
+    | PlanService
+    | ServiceAnswered
 )
 
 

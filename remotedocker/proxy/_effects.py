@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
 
-from remotedocker.docker import PlacedMount
+from remotedocker.docker import ServicePlan
 from remotedocker.errors import NoSuchContainer
-from remotedocker.interfaces import IContainers, IDaemon
+from remotedocker.interfaces import IContainers, IDaemon, IServices
 from remotedocker.proxy._commands import (
     Collect,
     CollectExec,
@@ -24,8 +24,9 @@ from remotedocker.proxy._commands import (
     Inspect,
     Ping,
     PlanCreate,
-    PlanMounts,
+    PlanService,
     PlanVolume,
+    ServiceAnswered,
     Started,
     Starting,
 )
@@ -35,10 +36,11 @@ __all__ = ["Effects"]
 
 @frozen
 class Effects:
-    """Performs effects on L{IDaemon} and L{IContainers}."""
+    """Performs effects on L{IDaemon}, L{IContainers} and L{IServices}."""
 
     daemon: IDaemon
     containers: IContainers
+    services: IServices
 
     def start(self, effect: Effect) -> Deferred[Any]:
         """
@@ -52,8 +54,9 @@ class Effects:
         except NoSuchContainer:
             return None
 
-    async def _plan_mounts(self, effect: PlanMounts) -> tuple[PlacedMount, ...]:
-        return tuple([await self.containers.plan_volume(mount) for mount in effect.mounts])
+    async def _plan_service(self, effect: PlanService) -> ServicePlan:
+        placed = [await self.containers.plan_volume(mount) for mount in effect.spec.mounts]
+        return evolve(await self.services.plan(effect.reference, effect.spec), placed=tuple(placed))
 
 
 def _told(tell: Callable[[Effects, Any], None]) -> Callable[[Effects, Any], Deferred[Any]]:
@@ -78,5 +81,6 @@ _PERFORMERS: Mapping[type, Callable[[Effects, Any], Deferred[Any]]] = {
     ExecCreated: _told(lambda to, effect: to.containers.exec_created(effect.exec_id, effect.reference)),
     CollectExec: lambda to, effect: to.containers.collect_exec(effect.exec_id),
     PlanVolume: lambda to, effect: to.containers.plan_volume(effect.mount),
-    PlanMounts: lambda to, effect: Deferred.fromCoroutine(to._plan_mounts(effect)),
+    PlanService: lambda to, effect: Deferred.fromCoroutine(to._plan_service(effect)),
+    ServiceAnswered: _told(lambda to, effect: to.services.answered(effect.plan, effect.succeeded)),
 }

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from remotedocker.errors import DaemonUnreachable, NotHTTP, RemoteDockerError
-from remotedocker.interfaces import IContainers, IDaemon, IRemote
+from remotedocker.interfaces import IContainers, IDaemon, IRemote, IServices
 from remotedocker.proxy._address import ListenAddress
 from remotedocker.proxy._checks import RequestCheck
 from remotedocker.proxy._commands import Recorded
@@ -59,13 +59,14 @@ class ProxyFactory:
         remote: IRemote,
         daemon: IDaemon,
         containers: IContainers,
+        services: IServices,
         options: ProxyOptions,
     ) -> None:
         self.reactor = reactor
         self.remote = remote
         self.containers = containers
         self.options = options
-        self.effects = Effects(daemon, containers)
+        self.effects = Effects(daemon, containers, services)
         self.hangups = Hangups(reactor)
         self._numbers = 0
         self.connections: set[ProxyProtocol] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define
 
@@ -17,23 +17,13 @@ from remotedocker.docker import (
     CreatePlan,
     CreateRequest,
     Endpoint,
-    EventLabels,
-    ListFilter,
     PlacedMount,
     Route,
+    ServicePlan,
     ServiceRequest,
     VolumeRequest,
     rewrite_commit,
-    split_filters,
     translate_create_answer,
-    translate_image,
-    translate_image_list,
-    translate_inspect,
-    translate_list,
-    translate_system_df,
-    translate_volume,
-    translate_volume_list,
-    with_query,
 )
 from remotedocker.http import RequestHead, ResponseHead, keeps_alive
 from remotedocker.proxy._commands import (
@@ -46,12 +36,27 @@ from remotedocker.proxy._commands import (
     Inspect,
     Ping,
     PlanCreate,
-    PlanMounts,
+    PlanService,
     PlanVolume,
+    ServiceAnswered,
     Started,
     Starting,
 )
-from remotedocker.proxy._rewriting import BodyFilter, Forward, Reply, Rewriter, TranslatedErrors
+from remotedocker.proxy._rewriting import Forward, Reply, Rewriter, TranslatedErrors
+from remotedocker.proxy._translations import (
+    EventsRewriter,
+    ImageListRewriter,
+    ImageRewriter,
+    InspectRewriter,
+    ListRewriter,
+    ServiceInspectRewriter,
+    ServiceListRewriter,
+    SystemDfRewriter,
+    TaskListRewriter,
+    TaskRewriter,
+    VolumeListRewriter,
+    VolumeRewriter,
+)
 
 __all__ = ["rewriter_for"]
 
@@ -220,88 +225,6 @@ class ExecInspectRewriter(Rewriter):
         return CollectExec(self.reference) if head.status == 200 else None
 
 
-class _Translated(TranslatedErrors):
-    """An answer that shows paths or ports is shown as the user typed them."""
-
-    translation: Callable[[bytes, AnswerView], bytes]
-
-    def wants_answer(self, head: ResponseHead) -> bool:
-        """Answers with a body that is understood."""
-        return head.status in (200, 201) or head.status >= 400
-
-    def success(self, head: ResponseHead, body: bytes) -> bytes:
-        """See L{TranslatedErrors.success}."""
-        return type(self).translation(body, self.view)
-
-
-class InspectRewriter(_Translated):
-    """C{GET /containers/{id}/json}."""
-
-    translation = staticmethod(translate_inspect)
-
-
-class SystemDfRewriter(_Translated):
-    """C{GET /system/df}."""
-
-    translation = staticmethod(translate_system_df)
-
-
-class ImageRewriter(_Translated):
-    """C{GET /images/{name}/json}."""
-
-    translation = staticmethod(translate_image)
-
-
-class ImageListRewriter(_Translated):
-    """C{GET /images/json}."""
-
-    translation = staticmethod(translate_image_list)
-
-
-class EventsRewriter(TranslatedErrors):
-    """C{GET /events}: our labels are taken out of the stream as it passes."""
-
-    def body_filter(self, head: ResponseHead) -> BodyFilter | None:
-        """See L{Rewriter.body_filter}."""
-        return EventLabels(self.view.owned) if head.status == 200 else None
-
-
-class VolumeRewriter(_Translated):
-    """C{GET /volumes/{name}}."""
-
-    translation = staticmethod(translate_volume)
-
-
-class VolumeListRewriter(_Translated):
-    """C{GET /volumes}."""
-
-    translation = staticmethod(translate_volume_list)
-
-
-@define(eq=False)
-class ListRewriter(TranslatedErrors):
-    """C{GET /containers/json}: filters by what only we know are applied here."""
-
-    collects = True
-
-    _only: ListFilter | None = None
-
-    def forward(self, value: object) -> Forward | Reply:
-        """See L{Rewriter.forward}."""
-        query, self._only = split_filters(self.route.query)
-        if self._only is None:
-            return Forward()
-        return Forward(target=with_query(self.head.target, query))
-
-    def wants_answer(self, head: ResponseHead) -> bool:
-        """The list, and errors."""
-        return head.status == 200 or head.status >= 400
-
-    def success(self, head: ResponseHead, body: bytes) -> bytes:
-        """See L{TranslatedErrors.success}."""
-        return translate_list(body, self.view, self._only)
-
-
 @define(eq=False)
 class VolumeCreateRewriter(VolumeRewriter):
     """C{POST /volumes/create}, where a volume can be a bind in disguise."""
@@ -324,22 +247,43 @@ class VolumeCreateRewriter(VolumeRewriter):
 
 @define(eq=False)
 class ServiceRewriter(TranslatedErrors):
-    """C{POST /services/create} and C{update}: the mounts of a service's tasks are placed."""
+    """C{POST /services/create} and C{update}: mounts of its tasks placed, local ports taken, labels added."""
 
     collects = True
 
     _request: ServiceRequest | None = None
+    _plan: ServicePlan | None = None
+    _made: bool = False
 
     def ask(self, body: bytes) -> Effect | None:
         """See L{Rewriter.ask}."""
         self._request = ServiceRequest.parse(body)
-        return PlanMounts(self._request.mounts) if self._request.mounts else None
+        return PlanService(self.reference, self._request.spec)
 
     def forward(self, value: object) -> Forward | Reply:
         """See L{Rewriter.forward}."""
-        if self._request is None or not isinstance(value, tuple):
-            return Forward()
+        assert self._request is not None and isinstance(value, ServicePlan)
+        self._plan = value
         return Forward(self._request.rewrite(value))
+
+    def wants_answer(self, head: ResponseHead) -> bool:
+        """Always."""
+        return True
+
+    def success(self, head: ResponseHead, body: bytes) -> bytes:
+        """Our warnings are added."""
+        assert self._plan is not None
+        self._made = head.status < 300
+        placed = [warning for mount in self._plan.placed for warning in mount.warnings]
+        return translate_create_answer(body, list(dict.fromkeys([*self._plan.warnings, *placed])))
+
+    def learned(self) -> Sequence[Effect]:
+        """See L{Rewriter.learned}."""
+        return () if self._plan is None else (ServiceAnswered(self._plan, self._made),)
+
+    def failed(self) -> Sequence[Effect]:
+        """See L{Rewriter.failed}."""
+        return () if self._plan is None else (ServiceAnswered(self._plan, False),)
 
 
 @define(eq=False)
@@ -396,6 +340,10 @@ _REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
     Endpoint.VOLUME_LIST: VolumeListRewriter,
     Endpoint.SERVICE_CREATE: ServiceRewriter,
     Endpoint.SERVICE_UPDATE: ServiceRewriter,
+    Endpoint.SERVICE_INSPECT: ServiceInspectRewriter,
+    Endpoint.SERVICE_LIST: ServiceListRewriter,
+    Endpoint.TASK_INSPECT: TaskRewriter,
+    Endpoint.TASK_LIST: TaskListRewriter,
 }
 
 

@@ -104,6 +104,21 @@ class AnswerTests(MemoryCase):
                 self.daemon.overrides[path] = json_answer(body)
                 self.assertIn(text, self.error(ask(), DaemonError).message)
 
+    def test_services(self) -> None:
+        """The services of a swarm; None where there is none, which is not the same as no answer."""
+        self.assertIsNone(self.result(self.client.services()))
+        self.daemon.services = []
+        self.assertEqual(self.result(self.client.services()), [])
+        self.daemon.services = [{"ID": "s1"}]
+        self.assertEqual(self.result(self.client.services()), [{"ID": "s1"}])
+        for status in (404, 406):
+            self.daemon.overrides["/services"] = json_answer(b'{"message":"no"}', status)
+            self.assertIsNone(self.result(self.client.services()))
+        self.daemon.overrides["/services"] = json_answer(b'{"message":"no leader"}', 500)
+        self.assertIn("no leader", self.error(self.client.services(), DaemonError).message)
+        self.daemon.overrides["/services"] = json_answer(b'{"a":1}')
+        self.assertIn("list of services", self.error(self.client.services(), DaemonError).message)
+
     def test_image_errors(self) -> None:
         """Of an image, only a 404 means that there is none."""
         self.daemon.overrides["/images/x/json"] = json_answer(b'{"message":"broken"}', 500)

@@ -17,7 +17,7 @@ from remotedocker.interfaces import IContainerObserver, IRemoteObserver
 from tests.contracts.daemon import RecordingObserver
 from tests.daemon.memory import MemoryCase, json_answer
 
-FILTERS = "filters=" + quote('{"type":{"container":true,"network":true}}')
+FILTERS = "filters=" + quote('{"type":{"container":true,"network":true,"service":true}}')
 NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

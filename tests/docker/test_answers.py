@@ -33,8 +33,6 @@ from remotedocker.docker import (
     translate_error,
     translate_inspect,
     translate_list,
-    translate_service,
-    translate_service_list,
     translate_system_df,
     translate_volume,
     translate_volume_list,
@@ -375,30 +373,6 @@ class VolumeTests(SynchronousTestCase):
         volume = recorded("through-volume").strip()
         body = b'{"Volumes":[' + volume + b'],"Containers":[]}\n'
         self.assertEqual(translate_system_df(body, View()), body.replace(_MIRROR.encode(), b""))
-
-
-class ServiceTests(SynchronousTestCase):
-    """Services whose tasks mount mirrors."""
-
-    body = (
-        b'{"ID":"s","Spec":{"TaskTemplate":{"ContainerSpec":{"Mounts":[{"Type":"bind","Source":"%(root)s/a"},'
-        b'{"Type":"bind","Source":"/etc"}]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Mounts":'
-        b'[{"Source":"%(root)s/b"}]}}}}\n'
-    )
-
-    def test_mounts(self) -> None:
-        """The sources are shown as typed, in the specification before the last update too."""
-        told, typed = self.body % {b"root": _MIRROR.encode()}, self.body % {b"root": b""}
-        self.assertEqual(translate_service(told, View()), typed)
-        self.assertEqual(
-            translate_service_list(b"[" + told.strip() + b"]", View()), b"[" + typed.strip() + b"]\n"
-        )
-
-    def test_not_ours(self) -> None:
-        """Other services are the same object."""
-        for body in (b'{"ID":"s","Spec":{}}', b"{}", b"[]", self.body % {b"root": b""}):
-            self.assertIs(translate_service(body, View()), body)
-        self.assertIs(translate_service_list(b"[]", View()), b"[]")
 
 
 class CreateAnswerTests(SynchronousTestCase):

@@ -110,6 +110,11 @@ class EventStreamTests(SynchronousTestCase):
             self.assertEqual(stream.feed(text), [], text)
             self.assertEqual(len(stream.feed(event())), 1, text)
 
+    def test_services(self) -> None:
+        """Events of a swarm's services are told apart from those of containers."""
+        (made,) = EventStream().feed(event("update", "service", name="web"))
+        self.assertEqual((made.action, made.container_id), ("service update", "e6ea"))
+
     def test_too_long(self) -> None:
         """An object over the limit is passed over and not kept; the next one is found."""
         stream = EventStream(limit=300)

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.docker import ListFilter, split_filters
+from remotedocker.docker import ListFilter, split_filters, split_label_filter
 from remotedocker.docker._json import JSONValue, read
 
 _ENTRIES = (
@@ -144,3 +144,15 @@ class SplitFiltersTests(SynchronousTestCase):
         """What is no container matches nothing."""
         self.assertFalse(ListFilter()(None))
         self.assertTrue(ListFilter()(read(b"{}")))
+
+    def test_labels_alone(self) -> None:
+        """Of images and services, labels of ours are taken out and nothing else."""
+        query = {"filters": ('{"label":["io.remotedocker.agent"],"publish":["80"]}',)}
+        theirs, only = split_label_filter(query)
+        self.assertEqual(json.loads(theirs["filters"][0]), {"publish": {"80": True}})
+        assert only is not None
+        for labels, kept in (({"io.remotedocker.agent": "other"}, True), ({"a": "b"}, False)):
+            for document in ({"Labels": labels}, {"Spec": {"Labels": labels}}):
+                self.assertEqual(only(read(json.dumps(document).encode())), kept, document)
+        query = {"filters": ('{"label":["a=b"],"publish":["80"]}',)}
+        self.assertEqual(split_label_filter(query), (query, None))

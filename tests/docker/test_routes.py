@@ -63,6 +63,8 @@ _ROUTES: tuple[tuple[str, str, Endpoint, str | None], ...] = (
     ("GET", "/services", Endpoint.SERVICE_LIST, None),
     ("POST", "/services/create", Endpoint.SERVICE_CREATE, None),
     ("POST", "/services/s/update", Endpoint.SERVICE_UPDATE, "s"),
+    ("GET", "/tasks", Endpoint.TASK_LIST, None),
+    ("GET", "/tasks/t", Endpoint.TASK_INSPECT, "t"),
     ("GET", "/services/s", Endpoint.SERVICE_INSPECT, "s"),
     ("GET", "/services/s/logs", Endpoint.OTHER, None),
     ("OPTIONS", "/containers/json", Endpoint.OTHER, None),

@@ -89,6 +89,7 @@ class FakeDaemon(ProtocolFactory):
     @ivar overrides: raw answers, by path; None: no answer at all.
     @ivar on_request: called with each path before it is answered.
     @ivar images: what is exposed, by image name.
+    @ivar services: what is listed; None: the daemon is no manager of a swarm.
     """
 
     noisy = False
@@ -102,6 +103,7 @@ class FakeDaemon(ProtocolFactory):
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, list[str]] = {"busybox": [], "web": ["80/tcp", "53/udp"]}
         self.execs: dict[str, str] = {}
+        self.services: list[dict[str, Any]] | None = None
         self._clock = network.clock
         self._network = network
         self._history: list[dict[str, Any]] = []
@@ -219,7 +221,9 @@ class FakeDaemon(ProtocolFactory):
             self._delete(connection, parts.path.rpartition("/")[2])
             return
         document = self._document(parts.path)
-        status = 404 if "message" in document else 200
+        status = 200
+        if "message" in document:
+            status = 503 if parts.path == "/services" else 404
         body = json.dumps(document).encode() + b"\n"
         self._reply(connection, status, body, b"application/json")
 
@@ -263,6 +267,8 @@ class FakeDaemon(ProtocolFactory):
             return {"Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "Os": "linux"}
         if path == "/containers/json":
             return [self._summary(container) for container in self.containers.values()]
+        if path == "/services":
+            return {"message": "no swarm"} if self.services is None else self.services
         _, kind, *name, last = path.split("/")
         reference = unquote("/".join(name))
         if last == "json" and kind == "containers":

@@ -17,6 +17,7 @@ from remotedocker.proxy import ListenAddress, ProxyFactory, ProxyOptions
 from remotedocker.proxy._commands import Recorded
 from tests.fakes.containers import FakeContainers
 from tests.fakes.fake_remote import FakeRemote
+from tests.fakes.services import FakeServices
 from tests.support import MemoryClientEndpoint, MemoryNetwork, MemoryServerEndpoint, Recorder
 
 __all__ = ["PingingDaemon", "ProxyCase"]
@@ -96,6 +97,7 @@ class ProxyCase(SynchronousTestCase):
             self.remote,
             daemon,
             self.containers,
+            FakeServices(),
             options,
         )
         listener = self.proxy.listener(ListenAddress.parse(self.listen))

@@ -11,9 +11,9 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount
+from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount, ServicePlan, ServiceSpec
 from remotedocker.errors import SourceMissing
-from remotedocker.interfaces import IContainers
+from remotedocker.interfaces import IContainers, IServices
 from remotedocker.proxy._commands import (
     Collect,
     CollectExec,
@@ -24,13 +24,15 @@ from remotedocker.proxy._commands import (
     Inspect,
     Ping,
     PlanCreate,
-    PlanMounts,
+    PlanService,
     PlanVolume,
+    ServiceAnswered,
     Started,
     Starting,
 )
 from remotedocker.proxy._effects import _PERFORMERS, Effects
 from tests.fakes.containers import FakeContainers
+from tests.fakes.services import FakeServices
 from tests.proxy.memory_case import PingingDaemon
 
 _MOUNT = BindMount("/a", "/b")
@@ -44,13 +46,15 @@ class EffectsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing was called."""
         self.containers = FakeContainers()
+        self.services = FakeServices()
         self.pinging = PingingDaemon()
         daemon: Any = self.pinging
-        self.effects = Effects(daemon, self.containers)
+        self.effects = Effects(daemon, self.containers, self.services)
 
     def test_fake(self) -> None:
-        """The fake provides what it stands for."""
+        """The fakes provide what they stand for."""
         verifyObject(IContainers, self.containers)
+        verifyObject(IServices, self.services)
 
     def test_all(self) -> None:
         """No effect is forgotten."""
@@ -69,7 +73,6 @@ class EffectsTests(SynchronousTestCase):
             (ExecCreated("e1", "web"), ("exec_created", "e1", "web"), None),
             (CollectExec("e1"), ("collect_exec", "e1"), None),
             (PlanVolume(_MOUNT), ("plan_volume", _MOUNT), _PLACED),
-            (PlanMounts((_MOUNT,)), ("plan_volume", _MOUNT), (_PLACED,)),
         ]
         for effect, call, result in cases:
             self.containers.calls.clear()
@@ -88,8 +91,18 @@ class EffectsTests(SynchronousTestCase):
         self.pinging.containers["web"] = {"Id": "c1"}
         self.assertEqual(self.successResultOf(self.effects.start(Inspect("web"))), {"Id": "c1"})
 
+    def test_service(self) -> None:
+        """The plan of a service is made of its mounts and its ports."""
+        spec, plan = ServiceSpec("web", (_MOUNT,)), ServicePlan((_PLACED,), key="service k")
+        self.assertEqual(self.successResultOf(self.effects.start(PlanService("s1", spec))), plan)
+        self.assertEqual(self.containers.calls, [("plan_volume", _MOUNT)])
+        self.assertIsNone(self.successResultOf(self.effects.start(ServiceAnswered(plan, True))))
+        self.assertEqual(self.services.calls, [("plan", "s1", spec), ("answered", plan, True)])
+
     def test_fails(self) -> None:
         """A failure is passed on."""
         self.containers.answers["plan_volume"] = lambda: fail(SourceMissing(source="/a"))
-        failure = self.failureResultOf(self.effects.start(PlanMounts((_MOUNT,))), SourceMissing)
+        failure = self.failureResultOf(
+            self.effects.start(PlanService("", ServiceSpec("web", (_MOUNT,)))), SourceMissing
+        )
         self.assertIn("/a", failure.getErrorMessage())

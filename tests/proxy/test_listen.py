@@ -18,6 +18,7 @@ from remotedocker.errors import CannotListen
 from remotedocker.proxy import Endpoints, ListenAddress, ProxyFactory, ProxyOptions
 from tests.fakes.containers import FakeContainers
 from tests.fakes.fake_remote import FakeRemote
+from tests.fakes.services import FakeServices
 from tests.proxy.memory_case import PingingDaemon
 from tests.proxy.support import request
 from tests.support import MemoryNetwork, Recorder, short_directory, wait_until
@@ -32,7 +33,12 @@ class EndpointsTests(TestCase):
         self.daemon.head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
         daemon: Any = self.daemon
         self.proxy = ProxyFactory(
-            reactor, FakeRemote.in_memory(MemoryNetwork()), daemon, FakeContainers(), ProxyOptions()
+            reactor,
+            FakeRemote.in_memory(MemoryNetwork()),
+            daemon,
+            FakeContainers(),
+            FakeServices(),
+            ProxyOptions(),
         )
 
     def endpoints(self, *texts: str, allow: bool = False) -> Endpoints:

@@ -15,6 +15,8 @@ from remotedocker.docker import (
     MountForm,
     PlacedMount,
     PortBinding,
+    ServicePlan,
+    ServiceSpec,
     encode_labels,
 )
 from remotedocker.docker import CreateSpec as Spec
@@ -40,12 +42,13 @@ from remotedocker.proxy._commands import (
     Inspect,
     Notify,
     PlanCreate,
-    PlanMounts,
+    PlanService,
     PlanVolume,
     Rejected,
     Report,
     Resolved,
     Rewritten,
+    ServiceAnswered,
     Started,
     Starting,
     ToClient,
@@ -462,6 +465,10 @@ class TranslationTests(_Case):
             "/containers/x/json",
             "/images/json",
             "/images/i/json",
+            "/services",
+            "/services/s",
+            "/tasks",
+            "/tasks/t",
             "/system/df",
             "/volumes",
             "/volumes/v",
@@ -585,21 +592,50 @@ class PlacingTests(_Case):
         data = _json_request("POST /volumes/create", {"Name": "v"})
         self.forwarded(data)
 
+    def service(self, plan: ServicePlan) -> None:
+        """A service without mounts is created; the daemon has not answered."""
+        data = _json_request("POST /services/create", {"Name": "s"})
+        (hold,) = self.play_any(ClientBytes(data))
+        assert isinstance(hold, Hold)
+        self.play(Resolved(1, plan), Connect(False))
+        (sent,) = self.play_any(DaemonConnected())
+        self.assertEqual(self.sent(sent)[1], {"Name": "s", "Labels": dict(plan.labels)})
+
+    def test_serviceMade(self) -> None:
+        """The daemon has made a service: that is told, and our warnings are added."""
+        plan = ServicePlan(labels={"io.remotedocker.agent": "a"}, warnings=("53/udp",))
+        self.service(plan)
+        told, notify = self.play_any(DaemonBytes(_json_answer("201 Created", {"ID": "s1"})))
+        self.assertEqual(self.told(told)[1], {"ID": "s1", "Warnings": ["53/udp"]})
+        self.assertEqual(notify, Notify(ServiceAnswered(plan, True)))
+
+    def test_serviceRefused(self) -> None:
+        """The daemon has refused a service, or was lost."""
+        plan = ServicePlan(labels={"io.remotedocker.agent": "a"})
+        refused = DaemonBytes(_json_answer("503 Service Unavailable", {"message": "no swarm"}))
+        for event in (refused, DaemonLost(lost("gone"))):
+            self.begin()
+            self.service(plan)
+            self.assertIn(Notify(ServiceAnswered(plan, False)), self.play_any(event))
+
     def test_service(self) -> None:
         """The mounts of a service's tasks are placed."""
         mounts = [{"Type": "bind", "Source": "/home/me/x", "Target": "/x"}]
         document = {"TaskTemplate": {"ContainerSpec": {"Mounts": mounts}}}
         (hold,) = self.play_any(ClientBytes(_json_request("POST /services/create", document)))
-        assert isinstance(hold, Hold) and isinstance(hold.effect, PlanMounts)
-        (mount,) = hold.effect.mounts
-        self.play(Resolved(1, (PlacedMount(mount, "/mirrors/x", True),)), Connect(False))
+        assert isinstance(hold, Hold) and isinstance(hold.effect, PlanService)
+        (mount,) = hold.effect.spec.mounts
+        self.play(Resolved(1, ServicePlan((PlacedMount(mount, "/mirrors/x", True),))), Connect(False))
         (sent,) = self.play_any(DaemonConnected())
         placed = self.sent(sent)[1]["TaskTemplate"]["ContainerSpec"]["Mounts"]
         self.assertEqual(placed[0]["Source"], "/mirrors/x")
 
-    def test_serviceWithoutMounts(self) -> None:
-        """A service without mounts passes as it came."""
-        self.forwarded(_json_request("POST /services/s/update?version=1", {"Name": "s"}))
+    def test_otherService(self) -> None:
+        """A service without mounts that is not to be ours passes as it came."""
+        data = _json_request("POST /services/s/update?version=1", {"Name": "s"})
+        self.play(ClientBytes(data), Hold(1, PlanService("s", ServiceSpec("s"))))
+        self.play(Resolved(1, ServicePlan()), Connect(False))
+        self.play(DaemonConnected(), ToDaemon(data))
 
     def test_commit(self) -> None:
         """An image of a container of ours does not get our labels."""

@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from remotedocker.proxy import Endpoints, ListenAddress, ProxyFactory, ProxyOptions
 from tests.fakes.containers import FakeContainers
 from tests.fakes.fake_remote import FakeRemote
+from tests.fakes.services import FakeServices
 from tests.proxy.memory_case import PingingDaemon
 from tests.proxy.support import request
 from tests.support import Recorder, short_directory, wait_until
@@ -44,6 +45,7 @@ class VanishingClientTests(TestCase):
             FakeRemote(lambda name: UNIXClientEndpoint(reactor, upstream)),
             pinging,
             FakeContainers(),
+            FakeServices(),
             ProxyOptions(),
         )
         self.path = os.path.join(directory, "p")
