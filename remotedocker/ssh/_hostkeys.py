@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -26,7 +26,13 @@ from remotedocker.errors import HostKeyChanged, HostKeyRevoked, HostKeyUnknown, 
 from remotedocker.ssh._certificates import Certificate, is_certificate_type, wildcard
 from remotedocker.ssh._wire import Reader, TruncatedMessage, fingerprint
 
-__all__ = ["DEFAULT_HOST_KEY_ALGORITHMS", "HostKeyPolicy", "KnownHostsEntry", "parse_known_hosts"]
+__all__ = [
+    "CERTIFICATE_SUFFIX",
+    "DEFAULT_HOST_KEY_ALGORITHMS",
+    "HostKeyPolicy",
+    "KnownHostsEntry",
+    "parse_known_hosts",
+]
 
 #: Offered in this order for what is not known yet; SHA-1 (C{ssh-rsa}) and C{ssh-dss} never are.
 DEFAULT_HOST_KEY_ALGORITHMS = (
@@ -38,7 +44,7 @@ DEFAULT_HOST_KEY_ALGORITHMS = (
     b"rsa-sha2-256",
 )
 
-_CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
+CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
 _SIGNATURES_OF_TYPE = {b"ssh-rsa": (b"rsa-sha2-512", b"rsa-sha2-256")}
 #: How a key revocation list begins (OpenSSH's PROTOCOL.krl).
 _KRL = b"SSHKRL\n\0"
@@ -133,6 +139,7 @@ class HostKeyPolicy:
         record_in: Path | None = None,
         hashed: bool = False,
         revoked_keys: Path | None = None,
+        permitted: Container[bytes] | None = None,
     ) -> None:
         """
         @param files: known_hosts files that are read, in order; missing ones are passed over.
@@ -140,6 +147,7 @@ class HostKeyPolicy:
         @param record_in: where a new key is recorded.
         @param hashed: whether it is recorded with a hashed name.
         @param revoked_keys: C{RevokedHostKeys}, a file of public keys.
+        @param permitted: the algorithms that may be offered; None: all.
         """
         self.destination = destination
         host = (alias or host).lower()
@@ -150,6 +158,7 @@ class HostKeyPolicy:
         self._record_in = record_in
         self._hashed = hashed
         self._revoked_keys = revoked_keys
+        self._permitted = permitted
         self._entries: list[KnownHostsEntry] = []
         self.load()
 
@@ -182,13 +191,13 @@ class HostKeyPolicy:
         """
         ordered: list[bytes] = []
         if self._known("@cert-authority"):
-            ordered += [algorithm + _CERTIFICATE_SUFFIX for algorithm in DEFAULT_HOST_KEY_ALGORITHMS]
+            ordered += [algorithm + CERTIFICATE_SUFFIX for algorithm in DEFAULT_HOST_KEY_ALGORITHMS]
         types = [entry.key_type for entry in self._known()]
         for default in (*types, *DEFAULT_HOST_KEY_ALGORITHMS):
             for algorithm in _SIGNATURES_OF_TYPE.get(default, (default,)):
                 if algorithm in DEFAULT_HOST_KEY_ALGORITHMS and algorithm not in ordered:
                     ordered.append(algorithm)
-        return ordered
+        return [name for name in ordered if self._permitted is None or name in self._permitted]
 
     def check(self, blob: bytes) -> bytes:
         """

@@ -82,7 +82,9 @@ class _Attempt:
         self.asking = False
         self.secured: Deferred[None] = Deferred()
         self.ended: Deferred[Exception] = Deferred()
-        self.transport = ClientTransport(reactor, host.destination, policy, self._secure, self._lost)
+        self.transport = ClientTransport(
+            reactor, host.destination, policy, self._secure, self._lost, host.permitted
+        )
 
     def _secure(self) -> None:
         """The host is who it should be."""
@@ -236,6 +238,7 @@ def _policy(host: ResolvedHost, accept_new_host_key: bool) -> HostKeyPolicy:
         record_in=host.user_known_hosts[0] if host.user_known_hosts else None,
         hashed=host.hash_known_hosts,
         revoked_keys=host.revoked_host_keys,
+        permitted=host.permitted.host_keys,
     )
 
 
@@ -249,13 +252,15 @@ async def _authenticate(reactor: Any, attempt: _Attempt, host: ResolvedHost, ans
             b"keyboard-interactive": host.keyboard_interactive,
             b"password": host.password,
         }
+        methods = [name.encode() for name in host.preferred_methods] or list(allowed)
         connection = Connection(reactor)
         authentication = UserAuthentication(
             host.user,
             connection,
             identities.usable if host.pubkey else (),
             attempt.watched(answers),
-            [method for method, wanted in allowed.items() if wanted],
+            [method for method in methods if allowed.get(method)],
+            host.permitted.signatures,
         )
         attempt.transport.requestService(authentication)
         try:

@@ -17,8 +17,9 @@ from pathlib import Path
 from attrs import evolve, frozen
 from twisted.logger import Logger
 
-from remotedocker.errors import SSHError
+from remotedocker.errors import PermanentSSHError, SSHError
 from remotedocker.ssh._destination import Destination, SSHConfiguration, parse_destination
+from remotedocker.ssh._permitted import Permitted, drop_defaults, read_permitted
 
 __all__ = ["ResolvedHost", "parse_ssh_g", "resolve"]
 
@@ -45,6 +46,10 @@ class ResolvedHost:
     @ivar alive_interval: C{ServerAliveInterval} in seconds, 0 where it is not set.
     @ivar jump: C{ProxyJump}, or C{""}.
     @ivar command: C{ProxyCommand} with its tokens filled, or C{""}.
+    @ivar address_family: C{AddressFamily}: C{"any"}, C{"inet"} or C{"inet6"}.
+    @ivar bind_address: C{BindAddress}, or C{""}.
+    @ivar preferred_methods: C{PreferredAuthentications}; empty: our own order.
+    @ivar permitted: the algorithms that may be offered.
     """
 
     name: str
@@ -71,6 +76,10 @@ class ResolvedHost:
     password: bool = True
     keyboard_interactive: bool = True
     batch_mode: bool = False
+    address_family: str = "any"
+    bind_address: str = ""
+    preferred_methods: tuple[str, ...] = ()
+    permitted: Permitted = Permitted()
     ssh_config: Path | None = None
 
     @property
@@ -98,7 +107,8 @@ def resolve(configuration: SSHConfiguration, environ: Mapping[str, str]) -> Reso
     Resolves the destination. Runs C{ssh -G}, which reads files and may run C{Match exec} commands
     (milliseconds), and waits for it.
 
-    @raise SSHError: ssh_config has an error; C{ssh}'s own words are in the message.
+    @raise SSHError: ssh_config has an error, with C{ssh}'s own words in the message, or wants what there is
+        not here.
     @raise ValueError: the destination cannot be read.
     """
     destination = parse_destination(configuration.destination)
@@ -108,7 +118,10 @@ def resolve(configuration: SSHConfiguration, environ: Mapping[str, str]) -> Reso
         _log.info("There is no ssh program here: ssh_config is not read, its defaults are used.")
         resolved = _defaults(destination, home, environ)
     else:
-        resolved = _interpret(destination, _ask_ssh(ssh, destination, configuration, environ), home, environ)
+        said = _ask_ssh(ssh, destination, configuration, environ)
+        unconfigured = evolve(configuration, ssh_config=Path("none"))
+        said = drop_defaults(said, _ask_ssh(ssh, destination, unconfigured, environ))
+        resolved = _interpret(destination, said, home, environ)
     if configuration.identities:
         resolved = evolve(resolved, identities=configuration.identities, explicit_identities=True)
     if configuration.known_hosts:
@@ -193,6 +206,12 @@ def _interpret(
             fill.path(word) for value in said.get(keyword, ()) for word in _words(value) if word != "none"
         )
 
+    command = fill.command(one("proxycommand"))
+    if command and yes("proxyusefdpass"):
+        raise PermanentSSHError(
+            destination=str(destination),
+            reason="ssh_config's ProxyUseFdpass is not supported: use a ProxyCommand that passes data",
+        )
     agent = said.get("identityagent", ["SSH_AUTH_SOCK"])[0]
     revoked = one("revokedhostkeys")
     timeout = one("connecttimeout", "0")
@@ -215,11 +234,15 @@ def _interpret(
         alive_interval=float(one("serveraliveinterval", "0")),
         alive_count=int(one("serveralivecountmax", "3")),
         jump=one("proxyjump"),
-        command=fill.command(one("proxycommand")),
+        command=command,
         pubkey=one("pubkeyauthentication", "yes") not in ("no", "false"),
         password=yes("passwordauthentication", "yes"),
         keyboard_interactive=yes("kbdinteractiveauthentication", "yes"),
         batch_mode=yes("batchmode"),
+        address_family=one("addressfamily", "any"),
+        bind_address=one("bindaddress"),
+        preferred_methods=tuple(filter(None, one("preferredauthentications").split(","))),
+        permitted=read_permitted(said, str(destination)),
     )
 
 

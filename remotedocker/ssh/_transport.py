@@ -16,9 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from remotedocker.errors import NoCommonAlgorithm, SSHError
-from remotedocker.ssh._ciphers import CIPHERS, MACS, PacketError, make_opener, make_sealer
+from remotedocker.ssh._ciphers import PacketError, make_opener, make_sealer
 from remotedocker.ssh._hostkeys import HostKeyPolicy
-from remotedocker.ssh._kex import KEY_EXCHANGES, Agreement, KeyExchange, KeyExchangeError, hash_of, start
+from remotedocker.ssh._kex import Agreement, KeyExchange, KeyExchangeError, hash_of, start
 from remotedocker.ssh._negotiation import (
     EXT_INFO_CLIENT,
     STRICT_CLIENT,
@@ -28,6 +28,7 @@ from remotedocker.ssh._negotiation import (
     signed_by,
 )
 from remotedocker.ssh._packets import PROTOCOL_ERROR, PacketTransport
+from remotedocker.ssh._permitted import Permitted
 from remotedocker.ssh._wire import Reader, name_list, string
 
 __all__ = ["ClientTransport", "Negotiated", "negotiate"]
@@ -65,13 +66,16 @@ class ClientTransport(PacketTransport):
         policy: HostKeyPolicy,
         secured: Callable[[], None],
         lost: Callable[[Failure], None],
+        permitted: Permitted | None = None,
     ) -> None:
         """
+        @param permitted: the algorithms to offer; None: all that are known here.
         @param secured: called once, when the host is who it should be and everything is encrypted.
         @param lost: called once, when the connection has ended.
         """
         super().__init__(clock, destination, lost)
         self._policy = policy
+        self._permitted = permitted or Permitted()
         self._secured: Callable[[], None] | None = secured
         self.negotiated: Negotiated | None = None
         self.exchanges = 0
@@ -95,10 +99,11 @@ class ClientTransport(PacketTransport):
 
     def _offer(self) -> list[list[bytes]]:
         """@return: the ten lists of names of a C{KEXINIT}."""
-        exchanges = list(KEY_EXCHANGES)
+        permitted = self._permitted
+        exchanges = list(permitted.key_exchanges)
         if self.sessionID is None:
             exchanges += [EXT_INFO_CLIENT, STRICT_CLIENT]
-        ciphers, macs, none = list(CIPHERS), list(MACS), [b"none"]
+        ciphers, macs, none = list(permitted.ciphers), list(permitted.macs), [b"none"]
         return [exchanges, self._policy.algorithms(), ciphers, ciphers, macs, macs, none, none, [], []]
 
     def _perform(self, packet: bytes) -> None:

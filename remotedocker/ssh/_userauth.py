@@ -9,7 +9,7 @@ goes before it: that is a login in two round trips fewer.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Protocol as TypingProtocol
 
 from attrs import define, frozen
@@ -103,16 +103,19 @@ class UserAuthentication(SSHService):
         identities: Sequence[Identity],
         answers: Answers,
         methods: Sequence[bytes] = (b"publickey", b"keyboard-interactive", b"password"),
+        signatures: Container[bytes] | None = None,
     ) -> None:
         """
         @param next_service: started once the server is convinced.
         @param methods: those that may be used, in order.
+        @param signatures: the algorithms by which keys may sign; None: all.
         """
         self._user = user.encode()
         self._next = next_service
         self._identities = list(identities)
         self._answers = answers
         self._allowed = list(methods)
+        self._signatures = signatures
         self._reply: Deferred[tuple[int, bytes]] | None = None
         self.tried: list[str] = []
         self.banner = ""
@@ -195,9 +198,17 @@ class UserAuthentication(SSHService):
         """@return: the verdict about one more key; None when there is no more."""
         while self._identities:
             identity = self._identities.pop(0)
-            algorithm = self._algorithm(identity)
+            permitted = [
+                algorithm
+                for algorithm in signature_algorithms(identity.blob)
+                if self._signatures is None or algorithm in self._signatures
+            ]
+            algorithm = self._algorithm(permitted)
             if algorithm is None:
-                self.tried.append(f"{identity.description} (the server takes no signature of its type)")
+                why = "the server takes no signature of its type"
+                if not permitted:
+                    why = "ssh_config's PubkeyAcceptedAlgorithms leave it out"
+                self.tried.append(f"{identity.description} ({why})")
                 continue
             self.tried.append(identity.description)
             about = string(b"publickey")
@@ -217,12 +228,14 @@ class UserAuthentication(SSHService):
             return self._verdict(*await self._ask(head + string(signature)))
         return None
 
-    def _algorithm(self, identity: Identity) -> bytes | None:
-        """@return: by what C{identity} shall sign (RFC 8308 section 3.1 tells what the server takes)."""
-        usable = signature_algorithms(identity.blob)
+    def _algorithm(self, usable: Sequence[bytes]) -> bytes | None:
+        """
+        @return: the first of C{usable} algorithms that the server takes (RFC 8308 section 3.1 tells what it
+            takes), if any.
+        """
         announced = self.transport.peerExtensions.get(b"server-sig-algs")
         if announced is None:
-            return usable[0]
+            return next(iter(usable), None)
         taken = announced.split(b",")
         return next((algorithm for algorithm in usable if plain_type(algorithm) in taken), None)
 

@@ -407,6 +407,62 @@ class AlgorithmTests(_LoginTestCase):
         self.assertEqual(len(result.stdout), 1_000_000)
 
 
+class ConfigurationTests(_LoginTestCase):
+    """What ssh_config says about algorithms, addresses and methods."""
+
+    async def log_in_with(self, *lines: str, **changes: Any) -> Any:
+        """@return: what was agreed upon with an ssh_config of those lines."""
+        path = Path(self.mktemp_directory()) / "config"
+        path.write_text("\n".join([*lines, ""]))
+        await self.assert_logs_in(ssh_config=path, **changes)
+        login = self.remote._main.login
+        assert login is not None
+        return login
+
+    async def test_algorithms(self) -> None:
+        """Only what is permitted is used."""
+        login = await self.log_in_with(
+            "Ciphers aes256-ctr,aes256-gcm@openssh.com",
+            "KexAlgorithms ecdh-sha2-nistp384",
+            "HostKeyAlgorithms rsa-sha2-256",
+        )
+        agreed = login.transport.negotiated
+        self.assertEqual(agreed.cipher_out, b"aes256-gcm@openssh.com")
+        self.assertEqual((agreed.kex, agreed.host_key), (b"ecdh-sha2-nistp384", b"rsa-sha2-256"))
+        await self.remote.stop()
+        agreed = (await self.log_in_with("Ciphers aes192-ctr", "MACs hmac-sha2-256")).transport.negotiated
+        self.assertEqual((agreed.cipher_in, agreed.mac_in), (b"aes192-ctr", b"hmac-sha2-256"))
+
+    async def test_signatures(self) -> None:
+        """A key whose signatures are not permitted is not used, and that is said."""
+        path = Path(self.mktemp_directory()) / "config"
+        path.write_text("PubkeyAcceptedAlgorithms rsa-sha2-256\n")
+        message = await self.refusal(AuthenticationFailed, ssh_config=path)
+        self.assertIn(
+            f"{self.server.identity_file} (ssh_config's PubkeyAcceptedAlgorithms leave it out)", message
+        )
+        await self.remote.stop()
+        await self.assert_logs_in(ssh_config=path, identities=(self.new_key("rsa"),))
+
+    async def test_addresses(self) -> None:
+        """The connection comes from the wanted address, and goes to one of the wanted family."""
+        login = await self.log_in_with("BindAddress 127.0.0.9", "AddressFamily inet")
+        self.assertEqual(login.transport.transport.getHost().host, "127.0.0.9")
+        await self.remote.stop()
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text("HostName localhost\nAddressFamily inet6\n")
+        remote = self.make_remote(ssh_config=config, wait_for_ssh=1.0)
+        remote.start()
+        await self.assertFailure(remote.run("true"), SSHUnavailable)
+
+    async def test_methods(self) -> None:
+        """A method that is not preferred is not tried."""
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text("PreferredAuthentications password\n")
+        message = await self.refusal(AuthenticationFailed, ssh_config=config)
+        self.assertIn("tried: nothing", message)
+
+
 class ProxyTests(_LoginTestCase):
     """Reaching the server by way of something else."""
 

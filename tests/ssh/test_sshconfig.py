@@ -8,8 +8,9 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.errors import SSHError
+from remotedocker.errors import PermanentSSHError, SSHError
 from remotedocker.ssh import SSHConfiguration
+from remotedocker.ssh._permitted import Permitted
 from remotedocker.ssh._sshconfig import ResolvedHost, parse_ssh_g, resolve
 
 _CONFIG = """
@@ -41,6 +42,18 @@ Host proxied
     Port 24
     User me
     ProxyCommand relay --to %h:%p --as %r
+Host handed-over
+    ProxyCommand connect
+    ProxyUseFdpass yes
+Host picky
+    AddressFamily inet6
+    BindAddress 127.0.0.9
+    PreferredAuthentications password,publickey
+    Ciphers ^aes256-ctr
+    MACs hmac-sha1,hmac-sha2-512
+    KexAlgorithms -curve25519*
+    HostKeyAlgorithms ssh-dss,rsa-sha2-256,ssh-ed25519
+    PubkeyAcceptedAlgorithms ecdsa-sha2-*
 Host agentless
     IdentityAgent none
 Host named-agent
@@ -122,6 +135,28 @@ class ResolveTests(SynchronousTestCase):
         """Jumps are given as they stand, a command with its tokens filled."""
         self.assertEqual(self.resolve("jumped").jump, "first,user@second:2222")
         self.assertEqual(self.resolve("proxied").command, "relay --to behind.example:24 --as me")
+
+    def test_handed_over(self) -> None:
+        """A command that hands a socket over, instead of data, is refused with that reason."""
+        error = self.assertRaises(PermanentSSHError, self.resolve, "handed-over")
+        self.assertIn("ProxyUseFdpass", str(error))
+
+    def test_algorithms(self) -> None:
+        """What may be used is what is permitted, in our order; addresses and methods are as wanted."""
+        host = self.resolve("picky")
+        self.assertEqual((host.address_family, host.bind_address), ("inet6", "127.0.0.9"))
+        self.assertEqual(host.preferred_methods, ("password", "publickey"))
+        permitted = host.permitted
+        self.assertEqual(permitted.macs, (b"hmac-sha2-512",))
+        self.assertEqual(permitted.ciphers, Permitted().ciphers)
+        self.assertEqual(permitted.key_exchanges[0], b"ecdh-sha2-nistp256")
+        self.assertNotIn(b"curve25519-sha256", permitted.key_exchanges)
+        self.assertEqual(permitted.host_keys, (b"ssh-ed25519", b"rsa-sha2-256"))
+        self.assertIn(b"ecdsa-sha2-nistp256", permitted.signatures or ())
+        self.assertNotIn(b"ssh-ed25519", permitted.signatures or ())
+        plain = self.resolve("plain")
+        self.assertEqual((plain.address_family, plain.bind_address, plain.preferred_methods), ("any", "", ()))
+        self.assertEqual(plain.permitted, Permitted())
 
     def test_broken_file(self) -> None:
         """An error in the file is told in ssh's words."""
