@@ -241,9 +241,7 @@ class Containers:
     def collect(self, reference: str) -> Deferred[None]:
         """See L{IContainers.collect}."""
         container = self._find(reference)
-        if container is None:
-            return succeed(None)
-        return self._mirrors.collect(container.container_id)
+        return succeed(None) if container is None else self._mirrors.collect(container.container_id)
 
     def exec_created(self, exec_id: str, reference: str) -> None:
         """See L{IContainers.exec_created}."""
@@ -386,9 +384,11 @@ class Containers:
         await self._forwards.release(container_id)
 
     async def _gone(self, container_id: str) -> None:
-        self._known.pop(container_id, None)
         self._mirrors.release(container_id)
         await self._forwards.forget(container_id)
+        # Until its last words are back it is known by its name: a client may wait for them.
+        await self._mirrors.collect(container_id)
+        self._known.pop(container_id, None)
 
     def _requested(self, container: _Container, actual: PortMap) -> PortMap:
         """
@@ -414,7 +414,7 @@ class Containers:
         container = self._known.get(reference)
         if container is not None:
             return container
-        for container in self._known.values():
+        for container in reversed(self._known.values()):
             if container.name == reference:
                 return container
         if len(reference) < _SHORT_ID:

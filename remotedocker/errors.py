@@ -54,6 +54,7 @@ __all__ = [
     "RemotePermissionDenied",
     "RemoteDiskFull",
     "SyncFailed",
+    "TreeStopped",
 ]
 
 
@@ -275,3 +276,10 @@ class RemoteDiskFull(RemoteFileError):
 
 class SyncFailed(RemoteDockerError):
     """{source} could not be brought to {destination}: {reason}"""
+
+
+class TreeStopped(SyncFailed):
+    """
+    {source}: nothing was changed or deleted here or on {destination}, because {reason}. Put it back as it
+    was; or, to begin anew with what each side has now (which deletes nothing), remove {snapshot}
+    """

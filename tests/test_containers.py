@@ -14,6 +14,7 @@ from remotedocker.docker import (
     BindMount,
     ContainerEvent,
     ContainerPort,
+    CreatePlan,
     CreateSpec,
     PlacedMount,
     PortBinding,
@@ -326,7 +327,7 @@ class ContainersTests(SynchronousTestCase):
         self.successResultOf(self.containers.starting(ID))
         self.neighbours.documents.clear()
         self.successResultOf(self.containers.started(ID, True))
-        self.assertEqual(self.calls[-2:], [("mirrors.release", ID), ("forget", ID)])
+        self.assertEqual(self.calls[-3:], [("mirrors.release", ID), ("forget", ID), ("collect", ID)])
 
     def test_publish_all_opens_what_is_found(self) -> None:
         """A port that C{-P} published is opened at any local number once it is known."""
@@ -440,10 +441,26 @@ class ContainersTests(SynchronousTestCase):
         """When it is removed, everything of it is forgotten."""
         self.create()
         self.event("destroy")
-        self.assertEqual(self.calls, [("mirrors.release", ID), ("forget", ID)])
+        self.assertEqual(self.calls, [("mirrors.release", ID), ("forget", ID), ("collect", ID)])
         self.calls.clear()
         self.event("die")
         self.assertEqual(self.calls, [])
+
+    def test_destroyed_and_waited_for(self) -> None:
+        """Until its files are back a removed container can be waited for; one of the same name is another."""
+        self.create()
+        back: Deferred[None] = Deferred()
+        self.neighbours.answers["collect"] = back
+        self.event("destroy")
+        held = self.containers.collect("web")
+        self.assertNoResult(held)
+        self.containers.created("9" * 64, "web", CreatePlan())
+        self.neighbours.answers["collect"] = None
+        self.calls.clear()
+        self.successResultOf(self.containers.collect("web"))
+        self.assertEqual(self.calls, [("collect", "9" * 64)])
+        back.callback(None)
+        self.successResultOf(held)
 
     def test_networks(self) -> None:
         """While it runs, a network that comes or goes may change its ports; at its end it does not."""
@@ -491,7 +508,7 @@ class ContainersTests(SynchronousTestCase):
         self.assertIn("publish", self.named())
         self.neighbours.documents.clear()
         self.containers.containers_listed([])
-        self.assertEqual(self.calls[-1], ("forget", ID))
+        self.assertEqual(self.calls[-2:], [("forget", ID), ("collect", ID)])
 
     def test_list_without_a_service(self) -> None:
         """Local ports of services are no containers', and nothing is asked about them."""

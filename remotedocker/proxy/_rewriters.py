@@ -172,7 +172,7 @@ class StartRewriter(TranslatedErrors):
 
 
 class StopRewriter(TranslatedErrors):
-    """The client learns of the end when what the container wrote is back."""
+    """C{stop}, C{kill}, removal, C{docker cp}: the client is answered when what was written is back."""
 
     def before_answer(self, head: ResponseHead) -> Effect | None:
         """See L{Rewriter.before_answer}."""
@@ -323,6 +323,9 @@ _REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
     Endpoint.CONTAINER_START: StartRewriter,
     Endpoint.CONTAINER_RESTART: StartRewriter,
     Endpoint.CONTAINER_STOP: StopRewriter,
+    Endpoint.CONTAINER_KILL: StopRewriter,
+    Endpoint.CONTAINER_DELETE: StopRewriter,
+    Endpoint.CONTAINER_ARCHIVE_PUT: StopRewriter,
     Endpoint.CONTAINER_WAIT: WaitRewriter,
     Endpoint.CONTAINER_ATTACH: AttachRewriter,
     Endpoint.CONTAINER_ATTACH_WS: AttachRewriter,

@@ -11,7 +11,7 @@ from attrs import Factory, define, field
 
 from remotedocker.sync._operations import Delete, HardLink, MakeSymlink, Operation, Rename, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan
-from remotedocker.sync._tree import Agreed, Entry, same_content
+from remotedocker.sync._tree import Agreed, Around, Entry, same_content
 
 __all__ = ["Agreement"]
 
@@ -24,6 +24,7 @@ class Agreement:
     @ivar ours: paths that we were writing on the remote, and whose state is not known: to what they have if
         it is our work, or None, if anything there may be half of it.
     @ivar conflicts: paths at which both sides changed.
+    @ivar around: what else is remembered.
     @ivar changed: whether something is new since it was saved.
     """
 
@@ -31,6 +32,7 @@ class Agreement:
     pending: dict[bytes, Entry | None] = Factory(dict)
     ours: dict[bytes, Entry | None] = Factory(dict)
     conflicts: dict[bytes, Conflict] = Factory(dict)
+    around: Around = Factory(Around)
     changed: bool = False
     _changes: dict[bytes, Agreed | None] = field(init=False, factory=dict)
 
@@ -101,6 +103,16 @@ class Agreement:
         self.pending.pop(path, None)
         self.ours.pop(path, None)
         self.conflicts.pop(path, None)
+        self.around.kept.pop(path, None)
+        self.changed = True
+
+    def start_anew(self) -> None:
+        """Nothing is agreed on any more: what each side has is compared, and nothing is deleted."""
+        for each in (self.base, self.pending, self.ours, self.conflicts, self._changes):
+            each.clear()
+        self.around.places.clear()
+        self.around.kept.clear()
+        self.around.store = b""
         self.changed = True
 
     def _forget(self, path: bytes) -> None:

@@ -24,12 +24,14 @@ __all__ = ["Eye"]
 class Eye:
     """
     @ivar excluded: paths in the tree that other mirrors keep.
+    @ivar places: paths at which a file system began at the last look.
     @ivar entering: told of each directory just before it is read, if the tree is watched.
     """
 
     configuration: SyncConfiguration
     laptop: LaptopTree
     excluded: frozenset[bytes] = frozenset()
+    places: frozenset[bytes] = frozenset()
     entering: Callable[[bytes], None] | None = None
     _rules: IgnoreRules | None = None
     _warned: set[bytes] = Factory(set)
@@ -71,6 +73,7 @@ class Eye:
             if path not in outdated and not any(above in gone for above in ancestors(path)):
                 scan.delta.setdefault(path, entry)
         scan.unknown |= fresh.unknown
+        scan.places = {**fresh.places, **scan.places}
         return scan
 
     def problems(self, scan: Scan) -> list[str]:
@@ -97,6 +100,7 @@ class Eye:
             root,
             self._rules,
             excluded=self.excluded,
+            places=self.places,
             max_files=configuration.max_tree_files,
             max_size=configuration.max_tree_size,
         )

@@ -2,34 +2,27 @@
 """
 The remote's side of all mirrors where it gives us no shell: SFTP alone, many requests in flight.
 
-SFTP version 3 knows times in whole seconds, cannot tell what changed since, and has no way to compare before
-it overwrites; a pass lists the whole tree.
+SFTP version 3 knows times in whole seconds and cannot tell what changed since; a pass lists the whole tree.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import TypeVar
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
+from attrs import evolve
+from twisted.internet.defer import DeferredLock
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteFilesystem
+from remotedocker.sync._filepush import FilePusher, entry_of_attributes, reason_of, together
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._listing import Listed
-from remotedocker.sync._operations import (
-    Delete,
-    HardLink,
-    MakeDirectory,
-    MakeSymlink,
-    Operation,
-    Rename,
-    SetMode,
-    WriteFile,
-)
-from remotedocker.sync._remote import Facts, Pushed
-from remotedocker.sync._tar import TarSink, open_source, read_source
+from remotedocker.sync._operations import MakeSymlink, Operation, WriteFile
+from remotedocker.sync._remote import STORE_NAME, Facts, Pushed
+from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
 from remotedocker.sync._tree import Entry
 
@@ -37,38 +30,6 @@ __all__ = ["FileHost"]
 
 _IN_FLIGHT = 64
 _SMALL = 256 * 1024
-_SECOND = 1_000_000_000
-T = TypeVar("T")
-
-
-async def _together(work: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Does everything, not more than some dozens at a time; raises what the first failed with."""
-    tokens = DeferredSemaphore(_IN_FLIGHT)
-
-    def begin(each: Callable[[], Awaitable[T]]) -> Deferred[T]:
-        async def run() -> T:
-            return await each()
-
-        return Deferred.fromCoroutine(run())
-
-    started: list[Deferred[T]] = [tokens.run(begin, each) for each in work]
-    results: list[T] = []
-    error: Exception | None = None
-    for each in started:
-        try:
-            results.append(await each)
-        except Exception as failed:
-            error = error or failed
-    if error is not None:
-        raise error
-    return results
-
-
-def _entry(attributes: FileAttributes) -> Entry | None:
-    entry = Entry(attributes.mode or 0, 0, (attributes.mtime or 0) * _SECOND)
-    if entry.is_file:
-        return entry._replace(size=attributes.size or 0)
-    return entry if entry.is_directory or entry.is_symlink else None
 
 
 class FileHost:
@@ -102,8 +63,25 @@ class FileHost:
             base = posixpath.normpath(posixpath.join(home, self._root, self._agent))
             await self._make(files, base, False)
             base = await files.real_path(base)
-            self._facts = Facts(base, b"", False, coarse=True, lists=False, guards=False, gnu_tar=False)
+            stage = posixpath.join(posixpath.dirname(base), b".stage-" + self._agent)
+            await self._make(files, stage, False)
+            for left in await files.list_directory(stage):
+                await files.remove(posixpath.join(stage, left.name))
+            store = await self._store(files, posixpath.join(base, STORE_NAME))
+            self._facts = Facts(
+                base, stage, False, coarse=True, lists=False, guards=True, gnu_tar=False, store=store
+            )
         return self._facts
+
+    async def _store(self, files: IRemoteFilesystem, path: bytes) -> bytes:
+        """@return: what names our directory; it is given a name if it has none."""
+        pieces: list[bytes] = []
+        with suppress(RemoteFileNotFound):
+            await files.read_file(path, pieces.append)
+        if not any(pieces):
+            pieces = [secrets.token_hex(12).encode("ascii")]
+            await files.write_file(path, pieces, FileAttributes(mode=0o600))
+        return b"".join(pieces)
 
     async def close(self) -> None:
         """Nothing is kept."""
@@ -116,7 +94,7 @@ class FileHost:
             try:
                 await self._make(files, facts.base + place, is_file)
             except RemoteFileError as error:
-                problems.append(_reason(error))
+                problems.append(reason_of(error))
             else:
                 problems.append("")
         return problems
@@ -128,10 +106,10 @@ class FileHost:
             step = b"/" + b"/".join(parts[:depth])
             wanted_file = is_file and depth == len(parts)
             try:
-                found = _entry(await files.lstat(step))
+                found = entry_of_attributes(await files.lstat(step))
             except RemoteFileNotFound:
                 if wanted_file:
-                    await files.write_file(step, [], FileAttributes(mode=0o600))
+                    await files.write_file(step, [], FileAttributes(mode=0o600, mtime=0))
                 else:
                     await files.make_directory(step, 0o700)
                 continue
@@ -153,28 +131,29 @@ class FileHost:
         files, facts = await self._remote.filesystem(), await self.facts()
         root = facts.base + tree.place
         try:
-            entry = _entry(await files.lstat(root))
+            entry = entry_of_attributes(await files.lstat(root))
         except RemoteFileNotFound:
             return [], b"0"
-        records = [Listed(b"", entry)]
-        level = [b""] if entry is not None and entry.is_directory else []
+        records: list[Listed] = []
+        level = [Listed(b"", entry)]
         while level:
-            listed = [each for some in await self._list_level(files, root, level) for each in some]
-            records += listed
-            level = [
-                each.path
-                for each in listed
-                if each.entry is not None and each.entry.is_directory and not each.unreadable
-            ]
+            directories = [each for each in level if each.entry is not None and each.entry.is_directory]
+            records += [each for each in level if each.entry is None or not each.entry.is_directory]
+            level = []
+            for directory, names in zip(
+                directories, await self._list_level(files, root, directories), strict=True
+            ):
+                records.append(evolve(directory, unreadable=names is None))
+                level += names or []
         return records, b"0"
 
     async def _list_level(
-        self, files: IRemoteFilesystem, root: bytes, directories: Sequence[bytes]
-    ) -> list[list[Listed]]:
-        def lister(directory: bytes) -> Callable[[], Awaitable[list[Listed]]]:
-            return lambda: _list_one(files, root, directory)
+        self, files: IRemoteFilesystem, root: bytes, directories: Sequence[Listed]
+    ) -> list[list[Listed] | None]:
+        def lister(directory: Listed) -> Callable[[], Awaitable[list[Listed] | None]]:
+            return lambda: _list_one(files, root, directory.path)
 
-        return await _together(lister(directory) for directory in directories)
+        return await together(lister(directory) for directory in directories)
 
     async def list_parts(self, tree: Tree, paths: Iterable[bytes]) -> list[Listed]:
         """Never asked, for a listing tells all."""
@@ -191,9 +170,9 @@ class FileHost:
     async def push(
         self, tree: Tree, operations: Sequence[Operation], *, guarded: bool, again: bool = False
     ) -> Pushed:
-        """See L{RemoteHost.push<remotedocker.sync._remote.RemoteHost.push>}; nothing can be guarded."""
+        """See L{RemoteHost.push<remotedocker.sync._remote.RemoteHost.push>}."""
         files, facts = await self._remote.filesystem(), await self.facts()
-        pusher = _Pusher(files, facts.base + tree.place, tree.source, self._run)
+        pusher = FilePusher(files, facts, tree, self._run, guarded)
         contents: list[Operation] = []
         for operation in operations:
             if isinstance(operation, (WriteFile, MakeSymlink)):
@@ -212,7 +191,7 @@ class FileHost:
         root = facts.base + tree.place
         for start in range(0, len(paths), _IN_FLIGHT):
             some = paths[start : start + _IN_FLIGHT]
-            contents = await _together(_reader(files, root, path) for path in some)
+            contents = await together(_reader(files, root, path) for path in some)
             for path, found in zip(some, contents, strict=True):
                 if found is None:
                     continue
@@ -233,10 +212,6 @@ def _at(root: bytes, path: bytes) -> bytes:
     return root + b"/" + path if path else root
 
 
-def _reason(error: RemoteFileError) -> str:
-    return str(error.details.get("reason") or error.message)
-
-
 async def _exists(files: IRemoteFilesystem, path: bytes) -> bool:
     try:
         await files.lstat(path)
@@ -245,23 +220,23 @@ async def _exists(files: IRemoteFilesystem, path: bytes) -> bool:
     return True
 
 
-async def _list_one(files: IRemoteFilesystem, root: bytes, directory: bytes) -> list[Listed]:
+async def _list_one(files: IRemoteFilesystem, root: bytes, directory: bytes) -> list[Listed] | None:
+    """@return: what is in a directory; None if it cannot be read, or goes away meanwhile."""
     try:
         entries = await files.list_directory(_at(root, directory))
-    except RemoteFileNotFound:
-        return []
     except RemoteFileError:
-        return [Listed(directory, Entry(0o040000), unreadable=True)]
+        return None
     records: list[Listed] = []
     for each in entries:
         path = directory + b"/" + each.name if directory else each.name
-        entry = _entry(each.attributes)
+        entry = entry_of_attributes(each.attributes)
         if entry is not None and entry.is_symlink:
             try:
                 entry = entry._replace(target=await files.read_link(_at(root, path)))
             except RemoteFileError:
-                entry = None
-        records.append(Listed(path, entry))
+                records.append(Listed(path, None, unreadable=True))
+                continue
+        records.append(Listed(path, entry, unreadable=each.attributes.mode is None))
     return records
 
 
@@ -272,7 +247,7 @@ def _reader(
 
     async def read() -> tuple[Entry, list[bytes] | None] | None:
         try:
-            entry = _entry(await files.lstat(_at(root, path)))
+            entry = entry_of_attributes(await files.lstat(_at(root, path)))
             if entry is None or not entry.is_file:
                 return None
             if entry.size > _SMALL:
@@ -284,89 +259,3 @@ def _reader(
         return entry, pieces
 
     return read
-
-
-class _Pusher:
-    """Does operations on one tree, and notes how each went."""
-
-    def __init__(self, files: IRemoteFilesystem, root: bytes, source: bytes, run: InThread) -> None:
-        self.pushed = Pushed()
-        self._files = files
-        self._root = root
-        self._source = source
-        self._run = run
-        self._serial = 0
-
-    async def attempt(self, operations: Sequence[Operation]) -> None:
-        """Does operations that do not depend on each other."""
-
-        def doer(operation: Operation) -> Callable[[], Awaitable[None]]:
-            return lambda: self._attempt(operation)
-
-        await _together(doer(operation) for operation in operations)
-
-    async def close_directories(self, operations: Sequence[Operation]) -> None:
-        """Gives new directories that may not be written the mode for that, now that they are full."""
-        for operation in reversed(operations):
-            if isinstance(operation, MakeDirectory) and operation.entry.permissions & 0o700 != 0o700:
-                mode = FileAttributes(mode=operation.entry.permissions)
-                await self._files.set_attributes(_at(self._root, operation.path), mode)
-
-    async def _attempt(self, operation: Operation) -> None:
-        try:
-            if isinstance(operation, WriteFile):
-                await self._write(operation)
-                return
-            await self._do(operation)
-        except RemoteFileError as error:
-            self.pushed.failed.append((operation, _reason(error)))
-        else:
-            self.pushed.done.append((operation, None))
-
-    async def _do(self, operation: Operation) -> None:
-        files, path = self._files, _at(self._root, operation.path)
-        if isinstance(operation, MakeDirectory):
-            await files.make_directory(path, operation.entry.permissions | 0o700)
-        elif isinstance(operation, Rename):
-            await files.rename(_at(self._root, operation.old), path)
-        elif isinstance(operation, Delete):
-            removal = files.remove_directory if operation.expected.is_directory else files.remove
-            await removal(path)
-        elif isinstance(operation, SetMode):
-            await files.set_attributes(path, _attributes(operation.entry))
-        elif isinstance(operation, HardLink):
-            temporary = self._temporary(path)
-            await files.hard_link(_at(self._root, operation.existing), temporary)
-            await files.rename(temporary, path)
-        elif isinstance(operation, MakeSymlink):
-            temporary = self._temporary(path)
-            await files.symlink(operation.entry.target, temporary)
-            await files.rename(temporary, path)
-
-    def _temporary(self, path: bytes) -> bytes:
-        self._serial += 1
-        return posixpath.join(posixpath.dirname(path), b".remotedocker-upload-%d" % self._serial)
-
-    async def _write(self, operation: WriteFile) -> None:
-        """Writes a file in place, or beside it and then renames it."""
-        path = _at(self._root, operation.path)
-        try:
-            descriptor, entry = await self._run(open_source, _at(self._source, operation.path))
-        except OSError as error:
-            self.pushed.skipped.append((operation, error.strerror or str(error)))
-            return
-        direct = operation.in_place or operation.expected is None
-        target = path if direct else self._temporary(path)
-        ends: list[Entry] = []
-
-        def content() -> Generator[bytes, None, None]:
-            ends.append((yield from read_source(descriptor, entry)))
-
-        await self._files.write_file(target, content(), _attributes(entry))
-        if target != path:
-            await self._files.rename(target, path)
-        self.pushed.done.append((operation, ends[0] if ends else entry))
-
-
-def _attributes(entry: Entry) -> FileAttributes:
-    return FileAttributes(mode=entry.permissions, mtime=entry.mtime // _SECOND if entry.is_file else None)

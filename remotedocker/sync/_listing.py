@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _FORMAT = rb" %y %m %s %T@ %i %n %p\0%l\0"
-_UNREADABLE = rb"-type d \( ! -readable -o ! -executable \) -printf U"
+_UNREADABLE = rb"-type d \( ! -readable -o ! -executable \) -prune"
 _TYPES = {"d": stat.S_IFDIR, "f": stat.S_IFREG, "l": stat.S_IFLNK}
 
 
@@ -69,13 +69,14 @@ class RemoteScan:
 def _command(root: bytes, inside: bytes) -> bytes:
     """
     @return: runs C{inside} in the directory C{root}; lists a root that is a file or a link by itself. Where
-        C{find} is killed the shell ends: what it did not come to list must not look like what is gone.
+        C{find} is killed the shell ends, and where it met an error an empty record says so: what it did not
+        come to list must not look like what is gone.
     """
     own = _FORMAT.replace(b"%p", b".")
     return (
         b"if [ -d %(r)s ] && [ ! -L %(r)s ]; then"
         b" ( F='%(f)s'; export F; cd -P -- %(r)s && %(c)s ) 2>/dev/null;"
-        b" [ $? -lt 128 ] || exit 1; "
+        b" s=$?; [ $s -lt 128 ] || exit 1; [ $s = 0 ] || printf '\\0\\0';"
         b" else find %(r)s -maxdepth 0 -printf '%(o)s' 2>/dev/null; fi"
         % {b"r": quote(root), b"f": _FORMAT, b"c": inside, b"o": own}
     )
@@ -84,7 +85,8 @@ def _command(root: bytes, inside: bytes) -> bytes:
 def list_command(root: bytes, paths: Iterable[bytes] = (b"",)) -> bytes:
     """@return: a shell command that lists C{paths} below C{root}, and everything in them."""
     starts = b" ".join(quote(b"./" + path) if path else b"." for path in paths)
-    return _command(root, b'find %s \\( %s , -printf "$F" \\)' % (starts, _UNREADABLE))
+    found = b'-ignore_readdir_race \\( %s -printf U , -printf "$F" \\)' % _UNREADABLE
+    return _command(root, b"find %s %s" % (starts, found))
 
 
 def changes_command(root: bytes, since: bytes) -> bytes:
@@ -95,18 +97,24 @@ def changes_command(root: bytes, since: bytes) -> bytes:
     """
     return _command(
         root,
-        b'T=@%s; export T; find . -path . -printf "$F" , -newerct "$T"'
-        b' \\( %s , -type d -printf + , -printf "$F" , -type d -exec sh -c'
-        b' \'find "$@" -mindepth 1 -maxdepth 1 ! -newerct "$T" -printf "$F";'
-        b" [ $? -lt 128 ] || kill -9 $PPID' sh {} + \\)" % (since, _UNREADABLE),
+        b'T=@%s; export T; find . -ignore_readdir_race -path . -printf "$F" , %s -newerct "$T" -printf U ,'
+        b' -newerct "$T" \\( -type d -printf + , -printf "$F" , -type d -readable -executable -exec sh -c'
+        b' \'find "$@" -ignore_readdir_race -mindepth 1 -maxdepth 1 ! -newerct "$T" -printf "$F";'
+        b" s=$?; [ $s -lt 128 ] || kill -9 $PPID; exit $s' sh {} + \\)" % (since, _UNREADABLE),
     )
 
 
 def parse_listing(output: bytes) -> list[Listed]:
-    """@return: the records, in order; a name may come twice."""
+    """
+    @return: the records, in order; a name may come twice, and a root that is nothing and L{unreadable
+        <Listed.unreadable>} means that not all could be listed.
+    """
     fields = output.split(b"\0")
     records: list[Listed] = []
     for position in range(0, len(fields) - 1, 2):
+        if not fields[position]:
+            records.append(Listed(b"", None, unreadable=True))
+            continue
         flags, kind, mode, size, time, inode, links, path = fields[position].split(b" ", 7)
         path = path[2:] if path.startswith(b"./") else b"" if path == b"." else path
         type_bits = _TYPES.get(kind.decode("ascii"))
@@ -131,7 +139,7 @@ def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> 
     for record in records:
         _compare(record, base, coarse, scan)
     for path in base.keys() - scan.listed:
-        if not any(above in scan.unknown for above in ancestors(path)):
+        if path not in scan.unknown and not any(above in scan.unknown for above in ancestors(path)):
             scan.delta[path] = None
     scan.incomplete.clear()
     return scan
@@ -161,6 +169,9 @@ def _compare(
     record: Listed, base: Base, coarse: bool, scan: RemoteScan, complete: Container[bytes] = ()
 ) -> None:
     path, entry = record.path, record.entry
+    if entry is None and record.unreadable:
+        scan.unknown.add(path)
+        return
     scan.listed.add(path)
     known = base.get(path)
     before = known.remote if known is not None else None
@@ -181,6 +192,8 @@ def _compare(
 def _vanished(base: Base, complete: set[bytes], scan: RemoteScan) -> None:
     """Finds the names that are not in their directory any more, and all below them."""
     listed = scan.listed
+    if b"" in scan.unknown:
+        return
     gone = {
         path
         for path, entry in scan.delta.items()

@@ -113,7 +113,7 @@ class Mirror:
         self._polling: Any = None
         tree, laptop = Tree(place, root), LaptopTree(root, is_file, means.trash)
         self.eye = Eye(means.configuration, laptop)
-        look = Look(self._scan, self.eye.hidden, self._again)
+        look = Look(self._scan, self.eye.hidden, self._again, self._look_anew)
         self.passes = Passes(
             means.host, tree, laptop, means.run, snapshot, look, self._comes_back, {b""} if is_file else set()
         )
@@ -199,6 +199,9 @@ class Mirror:
 
     def _again(self, paths: set[bytes]) -> None:
         self._dirty |= paths
+
+    def _look_anew(self) -> None:
+        self._whole, self._fresh = True, None
 
     def _later(self, seconds: float) -> None:
         if self._soon is None and not self._stopped and self._worker is None:
@@ -300,6 +303,7 @@ class Mirror:
             if saved is not None:
                 self.passes.agreement.base = saved.base
                 self.passes.agreement.ours.update(saved.ours)
+                self.passes.agreement.around = saved.around
 
     def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
         """What a pass asks: looks at what may have changed."""
@@ -309,6 +313,7 @@ class Mirror:
         whole = self._whole or self._watcher is None
         fresh, self._fresh = self._fresh, None
         base = self.passes.agreement.base
+        self.eye.places = frozenset(self.passes.agreement.around.places) - {b""}
         if whole:
             scanning = self._means.run(self.eye.whole, base)
         else:
@@ -332,8 +337,8 @@ class Mirror:
         self._saving = None
         agreement = self.passes.agreement
         agreement.changed = False
-        base, ours = dict(agreement.base), dict(agreement.ours)
-        saving = self._means.run(self._snapshot.save, self._snapshot.checkpoint(), base, ours)
+        base, ours, around = dict(agreement.base), dict(agreement.ours), agreement.around.copy()
+        saving = self._means.run(self._snapshot.save, self._snapshot.checkpoint(), base, ours, around)
 
         def failed(failure: Any) -> None:
             agreement.changed = True

@@ -297,10 +297,13 @@ class Mirrors:
         return Deferred.fromCoroutine(_all(waiting)).addCallback(lambda _: None)
 
     def stopped(self, container_id: str) -> None:
-        """See L{IMirrors.stopped}."""
+        """See L{IMirrors.stopped}; what it wrote last is brought back, even if nobody waits for that."""
+        ran = container_id in self._running
         self._running.discard(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, False)
+        if ran:
+            self.collect(container_id)
 
     def release(self, container_id: str) -> None:
         """See L{IMirrors.release}."""

@@ -13,7 +13,7 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from remotedocker.errors import SyncFailed
+from remotedocker.errors import SyncFailed, TreeStopped
 from remotedocker.sync._agreement import Agreement
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
@@ -24,7 +24,7 @@ from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tar import UNSTABLE
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Entry, Scan, ancestors
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Around, Entry, Moved, Scan, ancestors, moved
 
 __all__ = ["Look", "Passes"]
 
@@ -40,11 +40,13 @@ class Look:
     @ivar scan: looks at what may have changed there; the argument names paths to be looked at in any case.
     @ivar hidden: whether a path is none of this tree's.
     @ivar again: remembers paths to be looked at once more.
+    @ivar anew: has the next look see everything.
     """
 
     scan: Callable[[set[bytes]], Deferred[Scan]]
     hidden: Callable[[bytes, bool], bool]
     again: Callable[[set[bytes]], None]
+    anew: Callable[[], None]
 
 
 @define
@@ -69,6 +71,8 @@ class Passes:
     _stamp: bytes = field(init=False, default=b"")
     _told: set[tuple[bytes, str]] = field(init=False, factory=set)
     _examined: set[Conflict] = field(init=False, factory=set)
+    _contested: set[bytes] = field(init=False, factory=set)
+    _noted: Around | None = field(init=False, default=None)
     _log = Logger()
 
     async def converge(self, remote: bool) -> None:
@@ -98,27 +102,59 @@ class Passes:
     async def _compare(self, remote: bool) -> Plan:
         agreement = self.agreement
         looking = Deferred.fromCoroutine(self._list()) if remote else succeed(None)
-        scanning = self.look.scan({*agreement.pending, *agreement.ours})
+        scanning = self.look.scan({*agreement.pending, *agreement.ours, *self._contested})
         try:
             scan = await scanning
         finally:
             await looking
-        reason = danger(agreement.base, scan.delta, agreement.pending)
-        if reason is not None:
-            raise self.failed(f"nothing was changed or deleted on either side, because {reason}")
         facts = await self.host.facts()
+        reason = self._danger(scan, facts.store)
+        if reason is not None:
+            if not await self.run(self.snapshot.removed):
+                raise self._stopped(reason)
+            # The user's way to say that what was agreed on no longer counts.
+            self.snapshot.close()
+            agreement.start_anew()
+            self.forget_remote(entirely=True)
+            self.look.anew()
+            return await self._compare(True)
+        self._found(scan, facts.store)
         plan = await self.run(self._reconcile, scan, facts.coarse)
         agreement.settle(plan)
+        self._contested = {*plan.conflicts, *plan.blocked}
         if plan.conflicts:
             await self._examine(plan)
         self._note()
         return plan
+
+    def _danger(self, scan: Scan, store: bytes) -> str | None:
+        """@return: why the tree must not be touched, or None."""
+        agreement, around = self.agreement, self.agreement.around
+        here = {path: moved(before, scan.places.get(path, before)) for path, before in around.places.items()}
+        other = store and around.store and store != around.store
+        there = Moved.SURELY if other else Moved.NO
+        return danger(agreement.base, scan.delta, agreement.pending, here, there)
+
+    def _found(self, scan: Scan, store: bytes) -> None:
+        """Remembers where both sides are, which is where they should be."""
+        around = self.agreement.around
+        around.store = store or around.store
+        for path, place in scan.places.items():
+            if place is None:
+                around.places.pop(path, None)
+            else:
+                around.places[path] = place
 
     def _note(self) -> None:
         """Puts what was agreed on into the journal."""
         changes = self.agreement.take_changes()
         if changes:
             self.snapshot.agreed(changes)
+        around = self.agreement.around
+        if around != self._noted and (self._noted is not None or self.agreement.base):
+            self._noted = around.copy()
+            self.snapshot.around(self._noted)
+            self.agreement.changed = True
 
     async def _examine(self, plan: Plan) -> None:
         """Finds conflicts in which both sides have the same content after all: they are agreements."""
@@ -152,13 +188,20 @@ class Passes:
             comes_back=self.comes_back,
             ours=agreement.ours,
             pinned=self.pinned,
+            kept=agreement.around.kept,
             coarse=coarse,
         )
 
     def failed(self, reason: str) -> SyncFailed:
         """@return: the error for this tree."""
-        source = self.tree.source.decode("utf-8", "backslashreplace")
-        return SyncFailed(source=source, destination=self.host.remote.destination, reason=reason)
+        return SyncFailed(source=self._text(), destination=self.host.remote.destination, reason=reason)
+
+    def _stopped(self, reason: str) -> TreeStopped:
+        destination, snapshot = self.host.remote.destination, self.snapshot.pattern
+        return TreeStopped(source=self._text(), destination=destination, reason=reason, snapshot=snapshot)
+
+    def _text(self) -> str:
+        return self.tree.source.decode("utf-8", "backslashreplace")
 
     async def _list(self) -> None:
         """Brings L{Agreement.pending} up to date."""
@@ -167,6 +210,9 @@ class Passes:
             records, stamp = await self.host.list_tree(self.tree)
             found: RemoteScan = await self.run(differences, records, agreement.base, facts.coarse)
             agreement.pending.clear()
+            kept = agreement.around.kept
+            for path in [path for path, here in kept.items() if not here and path not in found.listed]:
+                del kept[path]
         else:
             records, stamp = await self.host.list_changes(self.tree, self._stamp)
             found = await self.run(changes, records, agreement.base, facts.coarse)
@@ -176,6 +222,10 @@ class Passes:
                 found.delta.update(added.delta)
                 found.listed |= added.listed
                 found.unknown |= added.unknown
+        if b"" in found.unknown:
+            # What is gone will be known only when everything was listed.
+            stamp = b""
+            self._tell(b"", "not all of it could be listed on the remote; what is gone there stays here")
         self._stamp, self.known = stamp, True
         self._take(found)
 
@@ -224,6 +274,8 @@ class Passes:
         agreement = self.agreement
         unstable = set()
         for operation, sent in pushed.done:
+            if operation.path in pushed.kept:
+                agreement.around.kept[operation.path] = False
             if sent is not None and sent.mtime == UNSTABLE:
                 # It lost its end while it was read: what the remote has now is nobody's work.
                 agreement.ours[operation.path] = None
@@ -278,6 +330,8 @@ class Passes:
     def _pulled(self, pulled: Pulled) -> bool:
         for operation, local, remote in pulled.done:
             self.agreement.pulled(operation, local, remote)
+            if isinstance(operation, Delete) and local is not None and local.is_directory:
+                self.agreement.around.kept[operation.path] = True
         self._note()
         if pulled.failed:
             self.look.again({operation.path for operation, _ in pulled.failed})

@@ -26,7 +26,18 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._renames import find_renames
-from remotedocker.sync._tree import Agreed, Base, Delta, Entry, ancestors, same, same_content, under
+from remotedocker.sync._tree import (
+    Agreed,
+    Base,
+    Delta,
+    Entry,
+    Moved,
+    ancestors,
+    is_placeholder,
+    same,
+    same_content,
+    under,
+)
 
 __all__ = ["Conflict", "Plan", "danger", "reconcile"]
 
@@ -49,12 +60,14 @@ class Plan:
     @ivar pull: changes to the laptop, in order.
     @ivar agreed: paths at which nothing needs to be done, and what both sides have there.
     @ivar conflicts: by path.
+    @ivar blocked: paths that were left alone because of a conflict above them.
     """
 
     push: list[Operation] = Factory(list)
     pull: list[Operation] = Factory(list)
     agreed: dict[bytes, Agreed | None] = Factory(dict)
     conflicts: dict[bytes, Conflict] = Factory(dict)
+    blocked: set[bytes] = Factory(set)
 
     @property
     def idle(self) -> bool:
@@ -70,10 +83,18 @@ class _Verdict(Enum):
     LEAVE = "nothing is to be done"
 
 
-def danger(base: Base, local: Delta, remote: Delta) -> str | None:
+def danger(
+    base: Base,
+    local: Delta,
+    remote: Delta,
+    moved_here: Mapping[bytes, Moved] = MappingProxyType({}),
+    moved_there: Moved = Moved.NO,
+) -> str | None:
     """
     The rule that nothing is deleted because a whole tree went away.
 
+    @param moved_here: what became of the directories at which the laptop's file systems began.
+    @param moved_there: likewise, of the remote's directory of all mirrors.
     @return: why this tree must not be touched now, or None.
     """
     root = base.get(b"")
@@ -92,8 +113,30 @@ def danger(base: Base, local: Delta, remote: Delta) -> str | None:
         gone = sum(1 for path, entry in delta.items() if entry is None and path in base)
         kept = any(entry is not None and path for path, entry in delta.items())
         if gone >= inside and not kept:
-            return f"all that was in it ({inside} names) is gone {where}; put something back to go on"
-    return None
+            return f"all that was in it ({inside} names) is gone {where}"
+    for path, moved in moved_here.items():
+        reason = _elsewhere(base, local, path, moved, "on the laptop")
+        if reason is not None:
+            return reason
+    return _elsewhere(base, remote, b"", moved_there, "on the remote")
+
+
+def _elsewhere(base: Base, delta: Delta, place: bytes, moved: Moved, where: str) -> str | None:
+    """@return: why what is gone below C{place} is not taken for deleted, or None."""
+    if moved is Moved.NO:
+        return None
+    inside = [entry for path, entry in delta.items() if path in base and under(path, place)]
+    gone = inside.count(None)
+    if moved is Moved.PERHAPS:
+        if gone < sum(1 for path in base if path != place and under(path, place)):
+            return None
+    else:
+        gone += sum(1 for entry in inside if entry is not None and not entry.is_directory)
+    if not gone:
+        return None
+    name = f"{place.decode('utf-8', 'backslashreplace')} in it" if place else "it"
+    lost = f"{gone} names are gone or others (is it mounted?)"
+    return f"{name} is on another file system than before {where}, and {lost}"
 
 
 def reconcile(
@@ -104,6 +147,7 @@ def reconcile(
     comes_back: Callable[[bytes], bool] = lambda path: True,
     ours: Mapping[bytes, Entry | None] = MappingProxyType({}),
     pinned: Collection[bytes] = (),
+    kept: Mapping[bytes, bool] = MappingProxyType({}),
     coarse: bool = False,
 ) -> Plan:
     """
@@ -115,10 +159,11 @@ def reconcile(
     @param ours: paths that we were writing on the remote when we were interrupted: what is there now is
         nobody's work if it is what stands here, or whatever it is if None stands here.
     @param pinned: files that are mounted by themselves, so that their inodes must stay.
+    @param kept: directories that stay on one side (True: the laptop) though they were removed on the other.
     @param coarse: the remote keeps no times finer than a second.
     """
     renames, moved_base, left = find_renames(base, local, remote)
-    return _Reconciler(moved_base, left, remote, comes_back, ours, pinned, coarse).plan(renames)
+    return _Reconciler(moved_base, left, remote, comes_back, ours, pinned, kept, coarse).plan(renames)
 
 
 class _Reconciler:
@@ -130,6 +175,7 @@ class _Reconciler:
         comes_back: Callable[[bytes], bool],
         ours: Mapping[bytes, Entry | None],
         pinned: Collection[bytes],
+        kept: Mapping[bytes, bool],
         coarse: bool,
     ) -> None:
         self.base = base
@@ -138,6 +184,7 @@ class _Reconciler:
         self.comes_back = comes_back
         self.ours = ours
         self.pinned = pinned
+        self.kept = kept
         self.coarse = coarse
         self.verdicts: dict[bytes, _Verdict] = {}
 
@@ -181,7 +228,16 @@ class _Reconciler:
         local, remote = self.local_at(path), self.remote_at(path)
         agreed = self.base.get(path)
         if same(local, remote, coarse=self.coarse):
-            return _Verdict.AGREE
+            # Of two contents within one second the laptop can tell that they are not the same.
+            finer = self.coarse and here and not there and agreed is not None
+            if not finer or agreed is None or same_content(local, agreed.local):
+                return _Verdict.AGREE
+        if not path and is_placeholder(remote) and local is not None:
+            return _Verdict.PUSH
+        if agreed is None and path in self.kept:
+            stays, other = (local, remote) if self.kept[path] else (remote, local)
+            if other is None and stays is not None and stays.is_directory:
+                return _Verdict.LEAVE
         if path in self.ours:
             mine = self.ours[path]
             if mine is None or (remote is not None and same_content(remote, mine, coarse=self.coarse)):
@@ -250,6 +306,7 @@ class _Reconciler:
                 if conflict is not None and not _both_directories(conflict):
                     self.verdicts[path] = _Verdict.LEAVE
                     plan.conflicts.pop(path, None)
+                    plan.blocked.add(path)
                     break
 
     def push_operations(self, paths: set[bytes], plan: Plan) -> list[Operation]:

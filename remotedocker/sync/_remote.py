@@ -6,7 +6,8 @@ The remote's side of all mirrors: one shell that stays, tar streams for bulk.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import DeferredLock
@@ -14,25 +15,28 @@ from twisted.internet.error import ConnectionClosed, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
-from remotedocker.errors import RemoteDiskFull, RemoteDockerError, RemoteFileError, RemotePermissionDenied
+from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
 from remotedocker.sync._flow import InThread, pump
 from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
 from remotedocker.sync._operations import Operation, WriteFile
 from remotedocker.sync._plain import parse_plain, plain_command
+from remotedocker.sync._said import FAILED, cause_of, failures, kept, known_cause
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import CommandStream, Shell, StreamLost
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tar import UNSTABLE, TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
-from remotedocker.sync._tree import Entry
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry
 
-__all__ = ["NOT_AS_EXPECTED", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
+__all__ = ["NOT_AS_EXPECTED", "STORE_NAME", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
 
 NOT_AS_EXPECTED = "it is not what it was"
 """Why an operation failed of which the remote's tools said nothing: a comparison before it did."""
 
-_FAILED = re.compile(rb"\nF(\d+) ")
+STORE_NAME = TEMPORARY_PREFIX + b"store"
+"""The file in the directory of all mirrors that tells it from another one at the same path."""
+
 _SLACK = 0.1
 """Seconds by which a file's change time may lag behind the clock (the kernel's tick)."""
 
@@ -43,6 +47,9 @@ _SETUP = rb"""
 cd && mkdir -p -- %(root)s && cd -P -- %(root)s && {
 rm -rf .stage-%(agent)s && mkdir -p %(agent)s .stage-%(agent)s && cd -P .stage-%(agent)s &&
 printf '\n=stage %%s\0' "$PWD" && cd -P ../%(agent)s && printf '\n=base %%s\0' "$PWD"
+} && {
+[ -s %(name)s ] || { printf %%s %(token)s > %(name)s.new && mv %(name)s.new %(name)s; }
+printf '\n=store %%s\0' "$(cat %(name)s)"
 }
 printf '\n=user %%s\0' "$(id -u)"
 printf '\n=find %%s\0' "$(find . -maxdepth 0 -readable -newerct @0 -printf x 2>/dev/null)"
@@ -59,6 +66,7 @@ class Facts:
 
     @ivar base: absolute path of the directory that all mirrors are in, without symbolic links.
     @ivar stage: a directory on the same file system for what is on its way.
+    @ivar store: what names the directory of all mirrors: another one has another name, wherever it is.
     @ivar superuser: the SSH user is root.
     @ivar coarse: its tools know whole seconds only.
     @ivar lists: its C{find} can tell what we need.
@@ -73,6 +81,7 @@ class Facts:
     lists: bool
     guards: bool
     gnu_tar: bool
+    store: bytes = b""
 
 
 @define
@@ -83,11 +92,13 @@ class Pushed:
     @ivar done: the operations that were done, in order, each with what the remote has there now.
     @ivar failed: those that were not, each with what the remote said.
     @ivar skipped: files that could not be read here, each with the reason.
+    @ivar kept: directories that were to be removed, and stay because something is in them.
     """
 
     done: list[tuple[Operation, Entry | None]] = Factory(list)
     failed: list[tuple[Operation, str]] = Factory(list)
     skipped: list[tuple[Operation, str]] = Factory(list)
+    kept: set[bytes] = Factory(set)
 
 
 class NoShell(StreamLost):
@@ -148,8 +159,9 @@ class RemoteHost:
             self._opening.release()
 
     async def _ask_facts(self, shell: Shell) -> Facts:
-        setup = _SETUP % {b"root": quote(self._root), b"agent": self._agent}
-        output = await shell.request(setup)
+        token = secrets.token_hex(12).encode("ascii")
+        words = {b"root": quote(self._root), b"agent": self._agent, b"name": STORE_NAME, b"token": token}
+        output = await shell.request(_SETUP % words)
         known = {
             key: value
             for key, _, value in (each.partition(b" ") for each in re.findall(rb"\n=([^\0]*)\0", output))
@@ -165,15 +177,12 @@ class RemoteHost:
             known.get(b"find") == b"x",
             b"." in known.get(b"stat", b""),
             b"GNU" in known.get(b"tar", b""),
+            known.get(b"store", b""),
         )
 
     def error(self, operation: str, path: bytes, said: str) -> RemoteDockerError:
         """@return: the error that fits what the remote said."""
-        kind = RemoteFileError
-        if "No space left" in said or "Disk quota exceeded" in said:
-            kind = RemoteDiskFull
-        elif "ermission denied" in said or "not permitted" in said:
-            kind = RemotePermissionDenied
+        kind = known_cause(said) or RemoteFileError
         where = path.decode("utf-8", "backslashreplace")
         return kind(operation=operation, path=where, destination=self.remote.destination, reason=said)
 
@@ -214,16 +223,16 @@ class RemoteHost:
                 continue
             lines.append(
                 b'mkdir -p -- "$R"%(d)s && c %(d)s && [ ! -L %(n)s ] &&'
-                b" { rmdir -- %(n)s 2>/dev/null; [ -f %(n)s ] || : > %(n)s; } || f %(i)d"
-                % {b"d": quote(directory), b"n": quote(b"./" + name), b"i": index}
+                b" { rmdir -- %(n)s 2>/dev/null; [ -f %(n)s ] || { : > %(n)s && touch -d @0 %(n)s; }; }"
+                b" || f %(i)d" % {b"d": quote(directory), b"n": quote(b"./" + name), b"i": index}
             )
-        failures = dict(_failures(await self.ask(b"\n".join(lines))))
-        return [failures.get(index, "") for index in range(len(places))]
+        problems = dict(failures(await self.ask(b"\n".join(lines))))
+        return [problems.get(index, "") for index in range(len(places))]
 
     async def existing(self, paths: Sequence[bytes]) -> list[bool]:
         """@return: for each absolute path, whether the remote itself has something there."""
         lines = [b"[ -e %s ] && printf '\\nF%d '" % (quote(path), index) for index, path in enumerate(paths)]
-        found = dict(_failures(await self.ask(b"\n".join(lines))))
+        found = dict(failures(await self.ask(b"\n".join(lines))))
         return [index in found for index in range(len(paths))]
 
     async def list_tree(self, tree: Tree) -> tuple[list[Listed], bytes]:
@@ -328,7 +337,9 @@ class RemoteHost:
         pushed: Pushed,
     ) -> None:
         said: dict[int, str] = {}
-        for index, message in _failures(output):
+        top = builder.base + builder.place + b"/"
+        pushed.kept = {path.removeprefix(top) for path in kept(output)}
+        for index, message in failures(output):
             for operation in builder.steps[index].operations:
                 said[id(operation)] = message or NOT_AS_EXPECTED
         for operation in operations:
@@ -353,29 +364,32 @@ class RemoteHost:
         builder.add(operations)
         where = quote(builder.stage).decode("utf-8", "surrogateescape")
         command = (
-            f"umask 077; mkdir -p {where} && cd {where} && tar -xpf - 2>&1 && sh ./s 2>&1;"
+            f"exec 2>&1; umask 077; mkdir -p {where} && cd {where} && tar -xpf - && sh ./s;"
             f" e=$?; cd /; rm -rf {where}; printf '\\nE%d ' $e"
         )
         output: list[bytes] = []
         stream = await self._command(f"exec sh -c {_quoted(command)}", output.append)
         chunks = archive(builder, sent, skipped)
+        reason = "the stream of files was cut off"
         try:
             await pump(chunks, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
             stream.finish()
             await stream.ended
         except StreamLost:
-            self._log.debug("The remote stopped reading a stream: {output}", output=b"".join(output)[-400:])
+            # It stopped reading, which is no reason in itself: what it printed may have one.
             stream.ended.addErrback(lambda _: None)
         except (ConnectionClosed, ProcessTerminated) as ended:
-            raise StreamLost(str(ended)) from ended
+            reason = str(ended)
         finally:
             stream.abort()
-        text = b"".join(output)
-        head, found, status = text.rpartition(b"\nE")
+        head, found, status = b"".join(output).rpartition(b"\nE")
         if not found:
-            raise StreamLost("the stream of files was cut off")
-        if status.strip() != b"0" and not _FAILED.search(head):
-            raise self.error("write below", builder.place, head.decode("utf-8", "replace").strip()[-300:])
+            cause = cause_of(b"".join(output))
+            if known_cause(cause):
+                raise self.error("write below", builder.place, cause)
+            raise StreamLost(f"{reason} {cause}".strip())
+        if status.strip() != b"0" and not FAILED.search(head):
+            raise self.error("write below", builder.place, cause_of(head))
         return head
 
     async def _command(self, command: str, receive: Callable[[bytes], None]) -> CommandStream:
@@ -421,10 +435,3 @@ class RemoteHost:
 
 def _quoted(command: str) -> str:
     return "'" + command.replace("'", "'\\''") + "'"
-
-
-def _failures(output: bytes) -> Iterator[tuple[int, str]]:
-    position = 0
-    for found in _FAILED.finditer(output):
-        yield int(found.group(1)), output[position : found.start()].decode("utf-8", "replace").strip()
-        position = found.end()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from attrs import define, field
 
@@ -19,6 +19,7 @@ from remotedocker.sync._tree import (
     TEMPORARY_PREFIX,
     Base,
     Entry,
+    Place,
     Problem,
     Scan,
     ancestors,
@@ -64,6 +65,7 @@ class Scanner:
     @ivar rules: what is left alone.
     @ivar entering: called with each directory's absolute path before it is read (to begin watching it).
     @ivar excluded: relative paths that belong to other trees.
+    @ivar places: relative paths at which a file system began so far; they are looked at in any case.
     @ivar max_files: more names than this raise L{ScanLimit}.
     @ivar max_size: likewise, bytes.
     """
@@ -72,10 +74,12 @@ class Scanner:
     rules: IgnoreRules
     entering: Callable[[bytes], None] = _nothing
     excluded: frozenset[bytes] = frozenset()
+    places: Collection[bytes] = ()
     max_files: int = 1 << 62
     max_size: int = 1 << 62
     _seen: set[bytes] = field(init=False, factory=set)
     _count: int = field(init=False, default=0)
+    _device: int = field(init=False, default=-1)
 
     def whole(self, base: Base) -> Scan:
         """
@@ -85,6 +89,7 @@ class Scanner:
         scan = Scan()
         self._seen = set()
         self._count = 0
+        self._look_at_places(scan)
         self._visit(b"", base, scan)
         if self._over(scan, 1):
             raise ScanLimit(self._count, scan.size)
@@ -104,6 +109,7 @@ class Scanner:
         """
         scan = Scan()
         self._seen = set()
+        self._look_at_places(scan)
         gone: list[bytes] = []
         for path in sorted(paths):
             if path in self._seen or self._outside(path, base, scan):
@@ -131,6 +137,20 @@ class Scanner:
                     scan.delta[path] = None
         self._seen = set()
         return scan
+
+    def _look_at_places(self, scan: Scan) -> None:
+        """Sees which file system the root is on, and what became of those below it."""
+        self._device = -1
+        for path in (b"", *self.places):
+            try:
+                status = os.lstat(self._absolute(path))
+            except OSError:
+                scan.places[path] = None
+                continue
+            if not path:
+                self._device = status.st_dev
+            begins = not path or status.st_dev != self._device
+            scan.places[path] = Place(status.st_dev, status.st_ino) if begins else None
 
     def _outside(self, path: bytes, base: Base, scan: Scan) -> bool:
         """Whether C{path} is not for us to look at: hidden, another tree's, or below what is no directory."""
@@ -245,6 +265,8 @@ class Scanner:
                 raise ScanLimit(self._count, scan.size)
             return kind == stat.S_IFDIR
         self._seen.add(path)
+        if kind == stat.S_IFDIR and status.st_dev != self._device:
+            scan.places[path] = Place(status.st_dev, status.st_ino)
         known = base.get(path)
         if known is not None:
             before = known.local

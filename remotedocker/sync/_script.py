@@ -27,7 +27,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._shellwords import print_literal, quote, timestamp
-from remotedocker.sync._tar import Member
+from remotedocker.sync._tar import Member, decimal_time
 from remotedocker.sync._tree import Entry
 
 __all__ = ["ScriptBuilder", "Step"]
@@ -143,8 +143,8 @@ class ScriptBuilder:
             b'c() { cd -P -- "$R$1" && [ "$PWD" = "$R$1" ]; }\n'
             b"f() { printf '\\nF%%d ' \"$1\"; }\n"
             # A directory that holds something that is none of ours stays, as on the laptop's side.
-            b'd() { rmdir -- "$@" 2>/dev/null || for n; do'
-            b' [ ! -d "$n" ] || rmdir -- "$n" 2>/dev/null || [ -n "$(ls -A "$n")" ] || return; done; }\n'
+            b'd() { rmdir -- "$@" 2>/dev/null || for n; do [ ! -d "$n" ] || rmdir -- "$n" 2>/dev/null ||'
+            b' { [ -n "$(ls -A "$n")" ] && printf \'\\nK%%s\\0\' "$PWD/$n"; } || return; done; }\n'
             % (quote(self.base), quote(self.stage))
         )
 
@@ -377,8 +377,11 @@ class ScriptBuilder:
             words.append(b'"$S"' + quote(b"/" + staged))
             if copied:
                 commands.append(b"[ ! -L %s ]" % self._name(operation.path))
-        verb = b"cp -p" if copied else b"mv -f"
-        commands.append(b"%s -- %s ./" % (verb, b" ".join(words)))
+        placing = b"%s -- %s ./" % (b"cp -p" if copied else b"mv -f", b" ".join(words))
+        if copied and group[0].expected is None:
+            names = b" ".join(self._name(each.path) for each in group)
+            placing = b"{ %s || { rm -f -- %s; false; }; }" % (placing, names)
+        commands.append(placing)
         step = Step(self.locate(group[0].path)[0], list(group), commands)
         self.steps.append(step)
 
@@ -403,7 +406,8 @@ class ScriptBuilder:
             commands.append(b"%s > %s" % (literal, target))
         else:
             commands.append(b"umask %03o" % (0o666 & ~entry.permissions))
-            commands.append(b"{ %s > %s; s=$?; umask 077; [ $s = 0 ]; }" % (literal, target))
+            end = b"umask 077; [ $s = 0 ] || { rm -f -- %s; false; }" % target
+            commands.append(b"{ %s > %s; s=$?; %s; }" % (literal, target, end))
             if self.superuser and (entry.owner or entry.group):
                 commands.append(b"chown %d:%d %s" % (entry.owner, entry.group, target))
         known = (
@@ -441,5 +445,6 @@ class ScriptBuilder:
 
 
 def _fact(entry: Entry, coarse: bool) -> bytes:
-    seconds, fraction = divmod(entry.mtime, 1_000_000_000)
-    return b"%d %d" % (entry.size, seconds) if coarse else b"%d %d.%09d" % (entry.size, seconds, fraction)
+    if coarse:
+        return b"%d %d" % (entry.size, entry.mtime // 1_000_000_000)
+    return b"%d %s" % (entry.size, decimal_time(entry.mtime))

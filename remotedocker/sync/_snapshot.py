@@ -24,16 +24,16 @@ from typing import IO, Any, TypeVar
 from attrs import Factory, define
 
 from remotedocker.state import write_atomically
-from remotedocker.sync._tree import Agreed, Entry
+from remotedocker.sync._tree import Agreed, Around, Entry, Place
 
 __all__ = ["Snapshot", "SnapshotFile"]
 
-_MAGIC = b"remotedocker snapshot 3\n"
+_MAGIC = b"remotedocker snapshot 4\n"
 _DIGEST = hashlib.sha256().digest_size
 _HEAD = struct.Struct(">II")
 _PORTION = 5000
 T = TypeVar("T")
-_AGREED, _WRITING = "agreed", "writing"
+_AGREED, _WRITING, _AROUND = "agreed", "writing", "around"
 
 
 @define
@@ -41,10 +41,22 @@ class Snapshot:
     """
     @ivar base: the last agreement.
     @ivar ours: paths that we may have been writing on the remote; see L{remotedocker.sync._agreement}.
+    @ivar around: what else is remembered.
     """
 
     base: dict[bytes, Agreed] = Factory(dict)
     ours: dict[bytes, Entry | None] = Factory(dict)
+    around: Around = Factory(Around)
+
+
+def _plain_around(around: Around) -> tuple[Any, ...]:
+    places = {path: tuple(place) for path, place in around.places.items()}
+    return places, around.store, dict(around.kept)
+
+
+def _rich_around(plain: Any) -> Around:
+    places, store, kept = plain
+    return Around({path: Place(*place) for path, place in places.items()}, store, kept)
 
 
 def _plain(agreed: Agreed | None) -> tuple[Any, Any] | None:
@@ -119,8 +131,8 @@ class SnapshotFile:
             return None
         records = _records(body)
         try:
-            root, generation, ours = next(records)
-            snapshot = Snapshot({}, _rich_ours(ours))
+            root, generation, ours, around = next(records)
+            snapshot = Snapshot({}, _rich_ours(ours), _rich_around(around))
             for entries in records:
                 snapshot.base.update({path: _rich(plain) or _nothing() for path, *plain in entries})
         except (StopIteration, TypeError, ValueError):
@@ -138,6 +150,9 @@ class SnapshotFile:
         for kind, payload in _records(content):
             if kind == _WRITING:
                 snapshot.ours.update(_rich_ours(payload))
+                continue
+            if kind == _AROUND:
+                snapshot.around = _rich_around(payload)
                 continue
             for path, plain in payload:
                 agreed = _rich(plain)
@@ -164,13 +179,19 @@ class SnapshotFile:
         self.size = 0
         return self._generation
 
-    def save(self, generation: int, base: Mapping[bytes, Agreed], ours: Mapping[bytes, Entry | None]) -> None:
+    def save(
+        self,
+        generation: int,
+        base: Mapping[bytes, Agreed],
+        ours: Mapping[bytes, Entry | None],
+        around: Around | None = None,
+    ) -> None:
         """
         Replaces what was saved by the state at the checkpoint C{generation}. Runs in a thread.
 
         @raise OSError: nothing was changed.
         """
-        parts = [_record((self._root, generation, _plain_ours(ours)))]
+        parts = [_record((self._root, generation, _plain_ours(ours), _plain_around(around or Around())))]
         for some in _portions(base):
             parts.append(_record([(path, *(_plain(agreed) or ())) for path, agreed in some]))
         body = b"".join(parts)
@@ -191,7 +212,20 @@ class SnapshotFile:
         for some in _portions(changes):
             self._add(_AGREED, [(path, _plain(agreed)) for path, agreed in some])
 
-    def _add(self, kind: str, payload: list[Any]) -> None:
+    def around(self, around: Around) -> None:
+        """Notes what else is to be remembered."""
+        self._add(_AROUND, _plain_around(around))
+
+    @property
+    def pattern(self) -> str:
+        """A shell pattern for all its files."""
+        return f"{self._directory}/{self._name}.*"
+
+    def removed(self) -> bool:
+        """@return: whether somebody removed what was saved."""
+        return not any(self._directory.glob(f"{self._name}.*"))
+
+    def _add(self, kind: str, payload: Any) -> None:
         record = _record((kind, payload))
         # Without its journal a tree is only compared more than needed after a crash.
         with suppress(OSError):

@@ -28,6 +28,7 @@ __all__ = [
     "TarFormatError",
     "TarReader",
     "TarSink",
+    "decimal_time",
     "header",
     "open_source",
     "read_source",
@@ -72,7 +73,8 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
-def _decimal_time(nanoseconds: int) -> bytes:
+def decimal_time(nanoseconds: int) -> bytes:
+    """@return: seconds since the epoch, with nine decimals."""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     if seconds < 0 and fraction:
         return b"-%d.%09d" % (-seconds - 1, 1_000_000_000 - fraction)
@@ -131,7 +133,7 @@ def header(name: bytes, entry: Entry, link: bytes | None = None) -> bytes:
     if len(target) > 100:
         records += _record(b"linkpath", target)
     if (fraction or not 0 <= seconds < 8**11) and kind != _LINK:
-        records += _record(b"mtime", _decimal_time(entry.mtime))
+        records += _record(b"mtime", decimal_time(entry.mtime))
     if size >= 8**11:
         records += _record(b"size", b"%d" % size)
     if not 0 <= entry.owner < 8**7:
@@ -362,7 +364,8 @@ def _entry(kind: bytes, permissions: int, size: int, mtime: int, link: bytes) ->
 
 def _octal(value: bytes) -> int:
     if value[:1] and value[0] & 0x80:
-        return int.from_bytes(bytes([value[0] & 0x7F]) + value[1:], "big")
+        # GNU's way: the number itself, of which the first bit is no part.
+        return int.from_bytes(value, "big", signed=True) + (0 if value[0] & 0x40 else 1 << 8 * len(value) - 1)
     digits = value.replace(b"\0", b" ").strip()
     try:
         return int(digits, 8) if digits else 0

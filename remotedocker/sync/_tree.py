@@ -11,19 +11,25 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 from attrs import Factory, define, frozen
 
 __all__ = [
     "Agreed",
+    "Around",
     "Base",
     "Delta",
     "Entry",
+    "Moved",
+    "Place",
     "Problem",
     "Scan",
     "ancestors",
     "entry_of",
+    "is_placeholder",
+    "moved",
     "parent_of",
     "same",
     "same_content",
@@ -89,6 +95,56 @@ Delta = Mapping[bytes, Entry | None]
 """What one side has now where that differs from the last agreement; None: nothing is there any more."""
 
 
+class Place(NamedTuple):
+    """
+    Which directory of which file system is at a path.
+
+    @ivar device: C{st_dev}.
+    @ivar inode: C{st_ino}.
+    """
+
+    device: int
+    inode: int
+
+
+class Moved(IntEnum):
+    """Whether a path leads to another place than before."""
+
+    NO = 0
+    """It is on the same file system."""
+    PERHAPS = 1
+    """It may be: file systems get other numbers when they are mounted again."""
+    SURELY = 2
+    """Something else is mounted there, or no longer mounted."""
+
+
+def moved(before: Place | None, now: Place | None) -> Moved:
+    """@return: what became of a directory that was at C{before}, where one is C{now}."""
+    if before is None or (now is not None and before.device == now.device):
+        return Moved.NO
+    return Moved.PERHAPS if now is not None and before.inode == now.inode else Moved.SURELY
+
+
+@define
+class Around:
+    """
+    What else is remembered of a tree.
+
+    @ivar places: the laptop's directories at which a file system begins, and the root, when all was well.
+    @ivar store: what names the remote's directory of all mirrors.
+    @ivar kept: directories that one side removed, and that stay on the other (True: the laptop) for what is
+        ignored in them.
+    """
+
+    places: dict[bytes, Place] = Factory(dict)
+    store: bytes = b""
+    kept: dict[bytes, bool] = Factory(dict)
+
+    def copy(self) -> Around:
+        """@return: one that does not change with this one."""
+        return Around(dict(self.places), self.store, dict(self.kept))
+
+
 @frozen
 class Problem:
     """
@@ -111,6 +167,8 @@ class Scan:
     @ivar problems: names passed over.
     @ivar unknown: paths of which (with everything under them) nothing is known: unreadable, or ignored.
     @ivar leftovers: temporary files of ours (or of another agent), which are no part of the tree.
+    @ivar places: the directories at which a file system begins, as far as they were looked at, and the root;
+        None: what was one of them is none any more.
     @ivar files: how many names the tree has; 0 if only parts of it were looked at.
     @ivar size: the bytes of its regular files.
     """
@@ -119,6 +177,7 @@ class Scan:
     problems: list[Problem] = Factory(list)
     unknown: set[bytes] = Factory(set)
     leftovers: list[bytes] = Factory(list)
+    places: dict[bytes, Place | None] = Factory(dict)
     files: int = 0
     size: int = 0
 
@@ -140,6 +199,11 @@ def entry_of(status: os.stat_result, target: bytes = b"") -> Entry:
         status.st_uid,
         status.st_gid,
     )
+
+
+def is_placeholder(entry: Entry | None) -> bool:
+    """@return: whether it is the empty file, as old as can be, that we make where a single file is to be."""
+    return entry is not None and entry.is_file and not entry.size and not entry.mtime
 
 
 def same_content(one: Entry | None, other: Entry | None, *, coarse: bool = False) -> bool:

@@ -220,8 +220,17 @@ class MemoryFilesystem:
 
         def work() -> bytes:
             found: list[bytes] = []
-            for part in self._parts(path):
+            parts = self._parts(path)
+            while parts:
+                part = parts.pop(0)
                 found = found[:-1] if part == b".." else [*found, part]
+                try:
+                    node = self._find(b"/" + b"/".join(found))
+                except RemoteFileNotFound:
+                    continue
+                if node.kind == FileKind.SYMLINK:
+                    rest = [each for each in node.target.split(b"/") if each not in (b"", b".")]
+                    found, parts = [] if node.target.startswith(b"/") else found[:-1], [*rest, *parts]
             return b"/" + b"/".join(found)
 
         return self._do("real_path", path, work)

@@ -82,7 +82,7 @@ class PassingTests(ScriptCase):
 
     def test_bodyAsItComes(self) -> None:
         """A request's body is not waited for."""
-        head = b"PUT /containers/x/archive?path=/ HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.play(ClientBytes(head), Connect(True))
         self.play(DaemonConnected(), ToDaemon(head))
         self.play(ClientBytes(b"3\r\nabc\r\n"), ToDaemon(b"3\r\nabc\r\n"))
@@ -106,7 +106,7 @@ class PassingTests(ScriptCase):
         self.forwarded(head)
         missing = answer("404 Not Found", headers="Content-Length: 70\r\n", length=False)
         self.play(DaemonBytes(missing), ToClient(missing))
-        post = request("POST /v1.41/containers/x/kill")
+        post = request("POST /v1.41/containers/x/pause")
         for status in ("204 No Content", "304 Not Modified"):
             self.play(ClientBytes(post), ToDaemon(post))
             empty = answer(status, length=False)

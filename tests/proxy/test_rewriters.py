@@ -364,6 +364,20 @@ class EndTests(_Case):
         self.play(DaemonBytes(reply), Hold(1, Collect("web")))
         self.play(Resolved(1), ToClient(reply))
 
+    def test_otherEnds(self) -> None:
+        """So do a kill, a removal, and a copy into it."""
+        for line in ("POST /containers/web/kill", "DELETE /v1.41/containers/web?force=1"):
+            self.begin()
+            self.forwarded(request(line))
+            reply = answer("204 No Content", length=False)
+            self.play(DaemonBytes(reply), Hold(1, Collect("web")))
+            self.play(Resolved(1), ToClient(reply))
+        self.begin()
+        self.forwarded(request("PUT /v1.41/containers/web/archive?path=/x", b"tar"), True)
+        reply = answer("200 OK", b"")
+        self.play(DaemonBytes(reply), Hold(1, Collect("web")))
+        self.play(Resolved(1), ToClient(reply))
+
     def test_stopFails(self) -> None:
         """A stop that failed, or had nothing to do, does not."""
         self.forwarded(request("POST /v1.41/containers/web/stop"))

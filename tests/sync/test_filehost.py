@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import os
+import posixpath
+from collections.abc import Iterable
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from remotedocker.docker import PlacedMount
 from remotedocker.errors import RemoteFileError
-from remotedocker.interfaces import IRemoteFilesystem
+from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
 from remotedocker.ssh import Remote, SSHConfiguration
 from remotedocker.sync import Mirrors, SyncConfiguration
+from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._host import Host
 from tests.fakes.filesystem import MemoryFilesystem
 from tests.support.sshd import start_sshd
 from tests.sync.local_remote import LocalRemote
@@ -132,6 +136,122 @@ class FileHostTests(MirrorsTestCase):
         self.files_only.files.make_tree(b"/srv/theirs")
         placed = await self.mount("/srv/theirs")
         self.assertEqual((placed.remote_source, placed.mirrored), ("/srv/theirs", False))
+
+    async def test_guards(self) -> None:
+        """
+        What somebody on the remote changed since the last look is not overwritten, replaced, renamed over,
+        removed or given another time; both versions stay.
+        """
+        names = ("in-place", "replaced", "over", "removed", "mode", "link", "new")
+        for name in names[:-2]:
+            (self.laptop / name).write_text("one")
+        (self.laptop / "link").symlink_to("one")
+        (self.laptop / "moved").write_text("one")
+        placed = await self.mount(self.laptop)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        files.now += 5
+        for name in names:
+            if name == "link":
+                await files.remove(root + b"/link")
+            files.put(root + b"/" + name.encode(), b"theirs!")
+        (self.laptop / "in-place").write_text("ours")
+        (self.laptop / "tmp").write_text("ours")
+        (self.laptop / "tmp").rename(self.laptop / "replaced")
+        (self.laptop / "moved").rename(self.laptop / "over")
+        (self.laptop / "removed").unlink()
+        (self.laptop / "mode").chmod(0o755)
+        (self.laptop / "link").unlink()
+        (self.laptop / "link").symlink_to("two")
+        (self.laptop / "new").write_text("ours")
+        await self.mirrors.ready("c1")
+        for name in names:
+            self.assertEqual(files.content(root + b"/" + name.encode()), b"theirs!", name)
+        for name in ("in-place", "replaced", "over", "new"):
+            self.assertIn((self.laptop / name).read_text(), ("ours", "one"), name)
+        self.assertEqual(os.readlink(self.laptop / "link"), "two")
+        self.assertEqual((self.laptop / "removed").read_text(), "theirs!")
+        self.assertEqual((self.laptop / "mode").read_text(), "theirs!")
+
+    async def test_link_in_the_way(self) -> None:
+        """A directory that became a symbolic link there is not followed."""
+        (self.laptop / "d").mkdir()
+        (self.laptop / "d" / "f").write_text("one")
+        (self.laptop / "g").write_text("one")
+        placed = await self.mount(self.laptop)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        files.make_tree(b"/etc")
+        await files.remove(root + b"/d/f")
+        await files.remove_directory(root + b"/d")
+        await files.symlink(b"/etc", root + b"/d")
+        (self.laptop / "d" / "f").write_text("two")
+        (self.laptop / "d" / "new").write_text("two")
+        (self.laptop / "g").rename(self.laptop / "d" / "g")
+        await self.mirrors.collect("c1")
+        self.assertEqual(files.tree(b"/etc"), {})
+
+    async def test_no_half_file(self) -> None:
+        """A write that fails leaves nothing new, neither in the tree nor in the stage; nor does a kill."""
+        (self.laptop / "old").write_text("one")
+        placed = await self.mount(self.laptop)
+        files = self.files_only.files
+        stage = posixpath.join(files.home, b".remotedocker/.stage-a1b2")
+        write_file = files.write_file
+        full = RemoteFileError(operation="write", path="x", destination="dev@here", reason="no room")
+
+        def half(path: bytes, chunks: Iterable[bytes], attributes: FileAttributes) -> Deferred[int]:
+            return write_file(path, [b"half"], attributes).addCallback(lambda _: fail(full))
+
+        self.patch(files, "write_file", half)
+        (self.laptop / "new").write_text("content")
+        (self.laptop / "tmp").write_text("two")
+        (self.laptop / "tmp").rename(self.laptop / "old")
+        error = await self.failing(self.mirrors.ready("c1"), RemoteFileError)
+        self.assertIn("no room", error.message)
+        self.assertEqual(self.there(placed), {b"old": b"one"})
+        self.assertEqual(files.tree(stage), {})
+        self.patch(files, "write_file", write_file)
+        files.put(stage + b"/left", b"half")
+        again = Host(self.files_only, ".remotedocker", "a1b2", in_thread_of(reactor))
+        await again.facts()
+        self.assertEqual(files.tree(stage), {})
+        await self.mirrors.ready("c1")
+        self.assertEqual(self.there(placed), {b"old": b"two", b"new": b"content"})
+
+    async def test_unreadable(self) -> None:
+        """What cannot be read there is neither gone nor of another mode; it does not come back."""
+        (self.laptop / "d").mkdir()
+        (self.laptop / "d" / "f").write_text("one")
+        (self.laptop / "link").symlink_to("d")
+        (self.laptop / "gone").write_text("one")
+        placed = await self.mount(self.laptop, run=False)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        await files.remove(root + b"/gone")
+        refusal = RemoteFileError(operation="read", path="x", destination="dev@here", reason="I/O error")
+        files.failures["list_directory", root + b"/d"] = refusal
+        files.failures["read_link", root + b"/link"] = refusal
+        await self.mirrors.collect("c1")
+        self.assertEqual(self.here(), {b"d": None, b"d/f": b"one", b"link": b"-> d"})
+        self.assertEqual((self.laptop / "d").stat().st_mode & 0o777, 0o755)
+
+    async def test_kept_directory(self) -> None:
+        """A directory that stays there for what is ignored in it does not come back."""
+        self.mirrors = Mirrors(
+            reactor,
+            self.files_only,
+            SyncConfiguration(agent_id="a1b2", ignore=("*.log",)),
+            self.state / "other",
+        )
+        self.mirrors.start()
+        self.addCleanup(self.mirrors.stop)
+        (self.laptop / "d").mkdir()
+        (self.laptop / "stays").write_text("x")
+        placed = await self.mount(self.laptop)
+        self.files_only.files.put(os.fsencode(placed.remote_source) + b"/d/x.log", b"x")
+        (self.laptop / "d").rmdir()
+        await self.mirrors.ready("c1")
+        await self.mirrors.collect("c1")
+        self.assertEqual(self.here(), {b"stays": b"x"})
+        self.assertEqual(self.there(placed), {b"d": None, b"d/x.log": b"x", b"stays": b"x"})
 
     async def test_failures(self) -> None:
         """What the remote refuses fails the start with its words; a place in the way too."""

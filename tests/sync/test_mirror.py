@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from remotedocker.errors import RemoteDockerError, SyncFailed, TreeTooLarge
+from remotedocker.errors import RemoteDiskFull, RemoteDockerError, SyncFailed, TreeStopped, TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._host import Host
@@ -20,7 +20,7 @@ from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
 from remotedocker.sync._passes import _stages
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import Entry
+from remotedocker.sync._tree import Entry, Place
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
 
@@ -217,14 +217,23 @@ class SafetyTests(MirrorTestCase):
         self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "d"])
 
     async def test_before_the_epoch(self) -> None:
-        """A file from before 1970 is pushed once."""
-        (self.laptop / "f").write_text("old")
-        os.utime(self.laptop / "f", (0, -1_000_000))
-        await self.mirror.wish(remote=False)
-        received = self.remote.received
-        await self.mirror.wish(remote=False)
-        self.assertEqual(self.remote.received, received)
-        self.assertEqual((self.there / "f").stat().st_mtime, -1_000_000)
+        """A file from before 1970 is pushed once, and can be overwritten on either side."""
+        for time in (-1_000_000_000_000_000, -1_500_000_000, -500_000_000):
+            (self.laptop / "f").write_text(f"old {time}")
+            os.utime(self.laptop / "f", ns=(0, time))
+            await self.mirror.wish(remote=True)
+            received = self.remote.received
+            await self.mirror.wish(remote=False)
+            self.assertEqual(self.remote.received, received)
+            self.assertEqual((self.there / "f").stat().st_mtime_ns, time)
+            self.mirror.passes.forget_remote(entirely=True)
+            await self.mirror.wish(remote=True)
+            self.assertEqual((self.laptop / "f").stat().st_mtime_ns, time)
+            (self.there / "f").write_text("theirs")
+            os.utime(self.there / "f", ns=(0, time - 250_000_000))
+            await self.mirror.wish(remote=True)
+            self.assertEqual((self.laptop / "f").read_text(), "theirs")
+            self.assertEqual((self.laptop / "f").stat().st_mtime_ns, time - 250_000_000)
 
     async def test_emptied(self) -> None:
         """A side that is emptied stops the mirror; nothing is deleted on the other, until it is back."""
@@ -240,6 +249,176 @@ class SafetyTests(MirrorTestCase):
             side.rmdir()
             Path(f"{side}.away").rename(side)
             await self.mirror.wish(remote=True)
+
+    async def test_unmounted(self) -> None:
+        """
+        A root on another file system, with a stray file and without some of its names, stops the tree;
+        whoever removes the snapshot begins anew, and nothing is deleted.
+        """
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        places = self.mirror.passes.agreement.around.places
+        here = places[b""]
+        (self.laptop / "a").unlink()
+        (self.laptop / "stray").write_text("x")
+        places[b""] = Place(here.device + 1, here.inode + 1)
+        for _ in range(2):
+            message = await self.fails(self.mirror.wish(remote=False), TreeStopped)
+            self.assertIn("another file system", message)
+        self.assertEqual(sorted(os.listdir(self.there)), ["a", "b", "c"])
+        for file in self.state.glob(message.rpartition("/")[2]):
+            file.unlink()
+        await self.mirror.wish(remote=True)
+        self.assertEqual(sorted(os.listdir(self.there)), ["a", "b", "c", "stray"])
+        self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "stray"])
+
+    async def test_numbered_anew(self) -> None:
+        """A file system that got another number, as after a restart, is the same one: deletions are."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        places = self.mirror.passes.agreement.around.places
+        here = places[b""]
+        places[b""] = here._replace(device=here.device + 1)
+        (self.laptop / "a").unlink()
+        await self.mirror.wish(remote=False)
+        self.assertEqual(sorted(os.listdir(self.there)), ["b", "c"])
+        self.assertEqual(places[b""], here)
+        places[b""] = here._replace(device=here.device + 1)
+        for name in "bc":
+            (self.laptop / name).rename(self.laptop / f"new {name}")
+        await self.fails(self.mirror.wish(remote=False), TreeStopped)
+        self.assertEqual(sorted(os.listdir(self.there)), ["b", "c"])
+
+    async def test_unmounted_inside(self) -> None:
+        """What was mounted in the tree and is no longer was not deleted; this is known after a restart."""
+        (self.laptop / "disk").mkdir()
+        for name in ("a", "disk/b", "disk/c"):
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        here = self.mirror.passes.agreement.around.places[b""]
+        self.mirror.passes.agreement.around.places[b"disk"] = Place(here.device + 1, here.inode + 1)
+        (self.laptop / "a").write_text("again")
+        self.mirror.watch()
+        await self.mirror.wish(remote=False)
+        self.mirror.passes.agreement.around.places[b"disk"] = Place(here.device + 1, here.inode + 1)
+        self.mirror.passes._note()
+        await self.mirror.stop()
+        shutil.rmtree(self.laptop / "disk")
+        self.mirror = await self.make()
+        message = await self.fails(self.mirror.wish(remote=False), TreeStopped)
+        self.assertIn("disk in it", message)
+        self.assertEqual(sorted(os.listdir(self.there / "disk")), ["b", "c"])
+
+    async def test_other_store(self) -> None:
+        """Where the remote's directory is another one, what is gone or old there does not come back."""
+        for name in "abc":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        (self.there.parent / ".remotedocker-store").unlink()
+        (self.there / "a").unlink()
+        (self.there / "b").write_text("older")
+        await self.host.close()
+        self.mirror = await self.make()
+        message = await self.fails(self.mirror.wish(remote=True), TreeStopped)
+        self.assertIn("on the remote", message)
+        self.assertEqual([(self.laptop / name).read_text() for name in "abc"], ["a", "b", "c"])
+
+    async def test_listing_error(self) -> None:
+        """What a C{find} that met an error did not list is not taken for gone; without the error it is."""
+        await self.host.close()
+        tools, flag = self.state / "tools", self.state / "broken"
+        tools.mkdir()
+        real = shutil.which("find")
+        (tools / "find").write_text(
+            f'#!/bin/sh\n[ -e {flag} ] || exec {real} "$@"\n'
+            f'{real} . -path ./a -prune -o -path . -printf "+$F" -o -name b -printf "$F"\nexit 1\n'
+        )
+        (tools / "find").chmod(0o755)
+        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
+        self.mirror = await self.make()
+        for name in "abcd":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        (self.there / "d").unlink()
+        for entirely in (True, False):
+            self.mirror.passes.forget_remote(entirely)
+            flag.touch()
+            await self.mirror.wish(remote=True)
+            self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "d"])
+            flag.unlink()
+        await self.mirror.wish(remote=True)
+        self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c"])
+
+    async def test_below_a_conflict(self) -> None:
+        """What is written below a conflict while the tree is watched is pushed when that is over."""
+        (self.laptop / "d").write_text("file")
+        await self.mirror.wish(remote=True)
+        self.mirror.watch()
+        await self.mirror.wish(remote=True)
+        (self.laptop / "d").unlink()
+        (self.laptop / "d").mkdir()
+        (self.laptop / "d" / "early").write_text("x")
+        (self.there / "d").write_text("theirs!")
+        await self.mirror.wish(remote=True)
+        (self.laptop / "d" / "late").write_text("x")
+        await self.mirror.wish(remote=True)
+        self.assertEqual(self.mirror.conflicts, [bytes(self.laptop / "d")])
+        (self.there / "d").unlink()
+        await self.mirror.wish(remote=True)
+        self.assertEqual(self.mirror.conflicts, [])
+        self.assertEqual(sorted(os.listdir(self.there / "d")), ["early", "late"])
+
+    async def test_ignored_keeps_its_directory(self) -> None:
+        """
+        A directory that one side removed stays on the other for what is ignored in it, does not come back,
+        and has what is written to it later.
+        """
+        self.mirror = await self.make(ignore=("*.log",))
+        for side, other in ((self.laptop, self.there), (self.there, self.laptop)):
+            (side / "d" / "e").mkdir(parents=True)
+            (side / "d" / "e" / "f").write_text("x")
+            (side / "stays").write_text("x")
+            await self.mirror.wish(remote=True)
+            (other / "d" / "e" / "x.log").write_text("x")
+            shutil.rmtree(side / "d")
+            for entirely in (False, True):
+                await self.mirror.wish(remote=True)
+                self.assertEqual(sorted(os.listdir(side)), ["stays"])
+                self.assertEqual(os.listdir(other / "d" / "e"), ["x.log"])
+                self.mirror.passes.forget_remote(entirely)
+            await self.mirror.stop()
+            self.mirror = await self.make(ignore=("*.log",))
+            await self.mirror.wish(remote=True)
+            self.assertEqual(sorted(os.listdir(side)), ["stays"])
+            (other / "d" / "e" / "new").write_text("x")
+            await self.mirror.wish(remote=True)
+            self.assertEqual(os.listdir(side / "d" / "e"), ["new"])
+            shutil.rmtree(other / "d")
+            await self.mirror.wish(remote=True)
+            self.assertEqual(sorted(os.listdir(side)), ["stays"])
+
+    async def test_full_disk(self) -> None:
+        """A C{tar} that has no room, whether it reads on or not, fails with the cause."""
+        await self.host.close()
+        tools = self.state / "tools"
+        tools.mkdir()
+        words = "tar: x: Cannot write: No space left on device"
+        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
+        for number in range(100):
+            (self.laptop / f"f{number}").write_bytes(os.urandom(10_000))
+        for reading in ("cat > /dev/null", ":"):
+            (tools / "tar").write_text(
+                f"#!/bin/sh\n[ $1 != --version ] || exit 0\necho '{words}'\n{reading}\necho later\nexit 2\n"
+            )
+            (tools / "tar").chmod(0o755)
+            self.mirror = await self.make()
+            message = await self.fails(self.mirror.wish(remote=False), RemoteDiskFull)
+            self.assertIn("no space left", message)
+            await self.mirror.stop()
+            self.assertEqual(os.listdir(self.there), [])
+            self.assertEqual(os.listdir(self.home / "mirrors" / ".stage-a1"), [])
 
     async def test_restart(self) -> None:
         """What was agreed on is known after a restart: a deletion meanwhile is one."""

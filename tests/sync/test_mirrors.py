@@ -371,6 +371,15 @@ class PullTests(MirrorsTestCase):
         self.assertEqual((self.laptop / "out").read_text(), "last words")
         await self.mirrors.collect("c1")
 
+    async def test_ended(self) -> None:
+        """What a container wrote just before its end is brought back, even if nobody asks."""
+        placed = await self.mount(self.laptop)
+        await self.mirrors.collect("c1")
+        (Path(placed.remote_source) / "out").write_text("last words")
+        self.mirrors.stopped("c1")
+        await wait_until(reactor, (self.laptop / "out").exists)
+        await self.equal(placed)
+
     async def test_while_running(self) -> None:
         """While the container runs nobody needs to ask."""
         (self.laptop / "a").write_text("one")
@@ -462,6 +471,17 @@ class PullTests(MirrorsTestCase):
         self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
         error = await self.failing(self.mirrors.ready("c1"), SyncFailed)
         self.assertIn("all that was in it (3 names) is gone on the remote", error.message)
+
+    async def test_single_file_gone(self) -> None:
+        """Where a single file's copy was removed there, the empty one in its place does not come back."""
+        file = self.laptop / "conf"
+        file.write_text("precious")
+        placed = await self.mount(file, run=False)
+        Path(placed.remote_source).unlink()
+        again = await self.mount(file, "c2", run=False)
+        await self.mirrors.collect("c2")
+        self.assertEqual(file.read_text(), "precious")
+        self.assertEqual(Path(again.remote_source).read_text(), "precious")
 
     async def test_laptop_emptied(self) -> None:
         """A directory that was emptied here stops the tree; nothing is deleted on the remote."""

@@ -19,7 +19,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
-from remotedocker.sync._tree import Agreed, Entry
+from remotedocker.sync._tree import Agreed, Entry, Moved
 
 Delta = dict[bytes, Entry | None]
 ROOT = Entry(stat.S_IFDIR | 0o755, inode=1)
@@ -177,6 +177,12 @@ class OnePathTests(SynchronousTestCase):
         here, there = NEW._replace(mtime=1_700_000_000_123), NEW._replace(mtime=1_700_000_000_000)
         self.assertEqual(summary(self.plan(None, here, there, coarse=True)), NOTHING)
         self.assertEqual(summary(self.plan(None, here, there)), ([], [], [b"f"]))
+
+    def test_within_one_second(self) -> None:
+        """A change here that the remote's times cannot tell from what was before is pushed."""
+        again = OLD._replace(mtime=6)
+        self.assertEqual(summary(self.plan(OLD, again, SAME, coarse=True)), (["WriteFile"], [], []))
+        self.assertEqual(summary(self.plan(None, again, OLD, coarse=True)), NOTHING)
 
     def test_one_way(self) -> None:
         """Where nothing may come back, the laptop's changes count alone, and what it has is restored."""
@@ -406,6 +412,32 @@ class DangerTests(SynchronousTestCase):
                     self.assertIn(side, reason or "", what)
                 else:
                     self.assertIsNone(reason, what)
+
+    def test_moved(self) -> None:
+        """What is missing on another file system was not deleted; a mere change of number is none."""
+        gone: Delta = {b"a": None}
+        changed: Delta = {b"a": NEW}
+        some: Delta = {b"d": CLOSED, b"new": NEW}
+        everything: Delta = {**self.GONE, b"new": NEW}
+        table: list[tuple[str, Delta, Moved, bool]] = [
+            ("the same place", gone, Moved.NO, False),
+            ("perhaps, some", gone, Moved.PERHAPS, False),
+            ("perhaps, all", everything, Moved.PERHAPS, True),
+            ("surely, one", gone, Moved.SURELY, True),
+            ("surely, other content", changed, Moved.SURELY, True),
+            ("surely, nothing but new", some, Moved.SURELY, False),
+        ]
+        for what, delta, moved, stopped in table:
+            for reason in (
+                danger(self.BASE, delta, {}, {b"": moved}),
+                danger(self.BASE, {}, delta, {}, moved),
+            ):
+                self.assertEqual("another file system" in (reason or ""), stopped, what)
+        base = agreement(a=OLD, d=DIRECTORY, d__x=OLD, d__y=OTHER)
+        self.assertIsNone(danger(base, gone, {}, {b"d": Moved.SURELY}))
+        inside: Delta = {b"d": None, b"d/x": None, b"d/y": None}
+        self.assertIn("d in it", danger(base, inside, {}, {b"d": Moved.SURELY}) or "")
+        self.assertIsNone(danger(base, inside, {}, {b"": Moved.NO}))
 
     def test_small_trees(self) -> None:
         """One file may be deleted; a tree of a single file may not turn into anything else."""

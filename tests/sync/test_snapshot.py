@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from glob import glob
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.sync import _snapshot
 from remotedocker.sync._snapshot import Snapshot, SnapshotFile
-from remotedocker.sync._tree import Agreed, Entry
+from remotedocker.sync._tree import Agreed, Around, Entry, Place
 
 FILE = Entry(stat.S_IFREG | 0o644, 3, 1_700_000_000_123_456_789, b"", 5, 1, 1000, 1000)
 LINK = Entry(stat.S_IFLNK | 0o777, 0, -5, b"\xff target", 6)
@@ -52,6 +53,22 @@ class SnapshotTests(SnapshotTestCase):
         assert again is not None
         self.assertEqual((again.base, again.ours), (BASE, {b"x": None, b"y\xff": FILE}))
         self.assertEqual(self.file.path.stat().st_mode & 0o777, 0o600)
+
+    def test_around(self) -> None:
+        """What else is remembered is there too, from the snapshot and from the journal; removal is seen."""
+        for around in (
+            Around({b"": Place(1, 2), b"d": Place(3, 4)}, b"store", {b"k": True}),
+            Around({b"": Place(5, 6)}, b"other", {}),
+        ):
+            self.file.save(self.file.checkpoint(), BASE, {}, around)
+            self.assertEqual(self.file.load(), Snapshot(BASE, {}, around))
+            later = Around({b"": Place(7, 8)}, b"later", {b"l": False})
+            self.file.around(later)
+            self.assertEqual(self.file.load(), Snapshot(BASE, {}, later))
+        self.assertFalse(self.file.removed())
+        for file in glob(self.file.pattern):
+            os.unlink(file)
+        self.assertTrue(self.file.removed())
 
     def test_by_root(self) -> None:
         """Each root has its own; a file with the content of another root's does not count."""

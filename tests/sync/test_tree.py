@@ -8,7 +8,19 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync._tree import Entry, ancestors, entry_of, parent_of, same, same_content, under
+from remotedocker.sync._tree import (
+    Entry,
+    Moved,
+    Place,
+    ancestors,
+    entry_of,
+    is_placeholder,
+    moved,
+    parent_of,
+    same,
+    same_content,
+    under,
+)
 
 FILE = Entry(stat.S_IFREG | 0o644, 3, 1_500_000_000)
 DIRECTORY = Entry(stat.S_IFDIR | 0o755, 0, 7)
@@ -103,3 +115,28 @@ class PathTests(SynchronousTestCase):
         ]
         for path, prefix, expected in table:
             self.assertEqual(under(path, prefix), expected, (path, prefix))
+
+
+class PlaceTests(SynchronousTestCase):
+    """L{moved} and L{is_placeholder}."""
+
+    def test_moved(self) -> None:
+        """The number of a file system alone may change; with another directory it is another one."""
+        here = Place(1, 2)
+        table = [
+            (None, here, Moved.NO),
+            (here, here, Moved.NO),
+            (here, Place(1, 3), Moved.NO),
+            (here, Place(9, 2), Moved.PERHAPS),
+            (here, Place(9, 3), Moved.SURELY),
+            (here, None, Moved.SURELY),
+        ]
+        for before, now, expected in table:
+            self.assertIs(moved(before, now), expected, (before, now))
+
+    def test_placeholder(self) -> None:
+        """It is empty, and as old as can be."""
+        empty = FILE._replace(size=0)
+        self.assertTrue(is_placeholder(empty._replace(mtime=0)))
+        for entry in (None, empty, FILE._replace(mtime=0), DIRECTORY._replace(mtime=0)):
+            self.assertFalse(is_placeholder(entry))
