@@ -14,6 +14,7 @@ from remotedocker.errors import TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, readable_size
 from remotedocker.sync._ignore import IgnoreRules
 from remotedocker.sync._laptop import LaptopTree
+from remotedocker.sync._names import Names, names_of
 from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._tree import Base, Scan, ancestors, under
 
@@ -25,6 +26,8 @@ class Eye:
     """
     @ivar excluded: paths in the tree that other mirrors keep.
     @ivar places: paths at which a file system began at the last look.
+    @ivar probe: finds out which names are one in a directory.
+    @ivar names: what it found.
     @ivar entering: told of each directory just before it is read, if the tree is watched.
     """
 
@@ -33,6 +36,8 @@ class Eye:
     excluded: frozenset[bytes] = frozenset()
     places: frozenset[bytes] = frozenset()
     entering: Callable[[bytes], None] | None = None
+    probe: Callable[[bytes], Names] = names_of
+    names: Names = Names()
     _rules: IgnoreRules | None = None
     _warned: set[bytes] = Factory(set)
 
@@ -96,11 +101,13 @@ class Eye:
         configuration, root = self.configuration, self.laptop.root
         if self._rules is None or anew:
             self._rules = IgnoreRules.of_directory(root, configuration.ignore, configuration.gitignore)
+            self.names = self.probe(self.laptop.top)
         scanner = Scanner(
             root,
             self._rules,
             excluded=self.excluded,
             places=self.places,
+            names=self.names,
             max_files=configuration.max_tree_files,
             max_size=configuration.max_tree_size,
         )

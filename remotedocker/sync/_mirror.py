@@ -23,6 +23,7 @@ from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
 from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE
 from remotedocker.sync._laptop import LaptopTree, Trash
+from remotedocker.sync._names import Names, names_of
 from remotedocker.sync._passes import Look, Passes
 from remotedocker.sync._remote import Tree
 from remotedocker.sync._shell import StreamLost
@@ -65,6 +66,7 @@ class Means:
     configuration: SyncConfiguration
     trash: Trash
     watcher: Callable[..., Any] = make_watcher
+    names: Callable[[bytes], Names] = names_of
 
 
 class Mirror:
@@ -112,8 +114,8 @@ class Mirror:
         self._saving: Any = None
         self._polling: Any = None
         tree, laptop = Tree(place, root), LaptopTree(root, is_file, means.trash)
-        self.eye = Eye(means.configuration, laptop)
-        look = Look(self._scan, self.eye.hidden, self._again, self._look_anew)
+        self.eye = Eye(means.configuration, laptop, probe=means.names)
+        look = Look(self._scan, self.eye.hidden, self._again, self._look_anew, lambda: self.eye.names)
         self.passes = Passes(
             means.host, tree, laptop, means.run, snapshot, look, self._comes_back, {b""} if is_file else set()
         )

@@ -19,6 +19,7 @@ from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
+from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rename, SetMode, WriteFile
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
@@ -41,12 +42,14 @@ class Look:
     @ivar hidden: whether a path is none of this tree's.
     @ivar again: remembers paths to be looked at once more.
     @ivar anew: has the next look see everything.
+    @ivar names: which names are one on the laptop.
     """
 
     scan: Callable[[set[bytes]], Deferred[Scan]]
     hidden: Callable[[bytes, bool], bool]
     again: Callable[[set[bytes]], None]
     anew: Callable[[], None]
+    names: Callable[[], Names] = Names
 
 
 @define
@@ -73,6 +76,7 @@ class Passes:
     _examined: set[Conflict] = field(init=False, factory=set)
     _contested: set[bytes] = field(init=False, factory=set)
     _noted: Around | None = field(init=False, default=None)
+    _waiting: bool = field(init=False, default=False)
     _log = Logger()
 
     async def converge(self, remote: bool) -> None:
@@ -91,7 +95,7 @@ class Passes:
             if plan.push:
                 failures += await self._push(plan.push, attempt > 0)
             if plan.pull:
-                complete = await self._pull(plan.pull)
+                complete = await self._pull(self._distinct(plan.pull)) and not self._waiting
             if not failures and complete:
                 return
             remote = True
@@ -326,6 +330,28 @@ class Passes:
             finally:
                 complete = self._pulled(await self.run(receiver.finish)) and complete
         return self._pulled(await self.run(self.laptop.apply, late)) and complete
+
+    def _distinct(self, operations: list[Operation]) -> list[Operation]:
+        """@return: C{operations} without those whose names are one with others' on the laptop."""
+        names, self._waiting = self.look.names(), False
+        if names.exact:
+            return operations
+        leaving = {each.path for each in operations if isinstance(each, Delete)}
+        base = self.agreement.base
+        new = {each.path for each in operations if each.path not in base and each.path not in leaving}
+        collisions = names.collisions(new, base)
+        for path, other in collisions.items():
+            if other in leaving:
+                # Its name was only spelled anew: it is made when the old one is gone.
+                self._waiting = True
+            else:
+                known_as = other.decode("utf-8", "backslashreplace")
+                self._tell(path, f"this machine takes its name for that of {known_as}")
+        return [
+            each
+            for each in operations
+            if each.path not in collisions and not any(above in collisions for above in ancestors(each.path))
+        ]
 
     def _pulled(self, pulled: Pulled) -> bool:
         for operation, local, remote in pulled.done:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from attrs import define, field
 
 from remotedocker.sync._ignore import IgnoreRules
+from remotedocker.sync._names import Names
 from remotedocker.sync._tree import (
     TEMPORARY_PREFIX,
     Base,
@@ -66,6 +67,7 @@ class Scanner:
     @ivar entering: called with each directory's absolute path before it is read (to begin watching it).
     @ivar excluded: relative paths that belong to other trees.
     @ivar places: relative paths at which a file system began so far; they are looked at in any case.
+    @ivar names: which names are one here.
     @ivar max_files: more names than this raise L{ScanLimit}.
     @ivar max_size: likewise, bytes.
     """
@@ -75,11 +77,13 @@ class Scanner:
     entering: Callable[[bytes], None] = _nothing
     excluded: frozenset[bytes] = frozenset()
     places: Collection[bytes] = ()
+    names: Names = Names()
     max_files: int = 1 << 62
     max_size: int = 1 << 62
     _seen: set[bytes] = field(init=False, factory=set)
     _count: int = field(init=False, default=0)
     _device: int = field(init=False, default=-1)
+    _listings: dict[bytes, frozenset[bytes]] = field(init=False, factory=dict)
 
     def whole(self, base: Base) -> Scan:
         """
@@ -110,6 +114,7 @@ class Scanner:
         scan = Scan()
         self._seen = set()
         self._look_at_places(scan)
+        self._listings = {}
         gone: list[bytes] = []
         for path in sorted(paths):
             if path in self._seen or self._outside(path, base, scan):
@@ -193,6 +198,8 @@ class Scanner:
         @return: whether it looked at all that is below it.
         """
         try:
+            if shallow and not self.names.exact and path and not self._spelled_so(path):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             status = os.lstat(self._absolute(path))
         except OSError as error:
             self._seen.add(path)
@@ -213,6 +220,14 @@ class Scanner:
             self._read_directory(pending.pop(), base, scan, pending)
         return True
 
+    def _spelled_so(self, path: bytes) -> bool:
+        """Whether a name is there in this very spelling; C{lstat} would find others too."""
+        parent, _, name = path.rpartition(b"/")
+        if parent not in self._listings:
+            names = os.listdir(self._absolute(parent))
+            self._listings[parent] = frozenset(map(self.names.spelled, names))
+        return name in self._listings[parent]
+
     def _read_directory(self, directory: bytes, base: Base, scan: Scan, pending: list[bytes]) -> None:
         absolute = self._absolute(directory)
         prefix = directory + b"/" if directory else b""
@@ -220,7 +235,7 @@ class Scanner:
             self.entering(absolute)
             with os.scandir(absolute) as entries:
                 for entry in entries:
-                    name = entry.name
+                    name = entry.name if self.names.exact else self.names.spelled(entry.name)
                     if name.startswith(TEMPORARY_PREFIX):
                         scan.leftovers.append(prefix + name)
                         continue

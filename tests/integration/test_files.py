@@ -531,13 +531,13 @@ class SafetyTests(FilesTestCase):
         for name in "abc":
             (self.tree / name).write_text(name)
         name = self.begin()
-        for file in self.tree.iterdir():
-            file.unlink()
+        self.tree.rename(self.scratch / "away")
+        self.tree.mkdir()
         outcome = self.cli("restart", "-t", "0", name)
         self.assertNotEqual(outcome.status, 0)
         self.assertIn(b"is gone on the laptop", outcome.stderr)
         kept = self.remote.docker("run", "--rm", "--volumes-from", name, "busybox", "ls", "/x").stdout
-        self.assertTrue(kept)
+        self.assertEqual(kept, b"a\nb\nc\n")
 
     def test_trash(self) -> None:
         """What the container deleted or replaced is kept in the state directory."""

@@ -9,7 +9,9 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
+from zope.interface import provider
 
 from remotedocker.errors import RemoteDiskFull, RemoteDockerError, SyncFailed, TreeStopped, TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
@@ -17,6 +19,7 @@ from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
+from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
 from remotedocker.sync._passes import _stages
 from remotedocker.sync._snapshot import SnapshotFile
@@ -41,12 +44,15 @@ class MirrorTestCase(TestCase):
         self.mirror = await self.make()
         self.there = self.home / "mirrors" / "a1" / "copy"
 
+    names = Names()
+
     async def make(self, **options: Any) -> Mirror:
         """@return: a mirror that is used by one running container, and stopped with the test."""
         configuration = SyncConfiguration(agent_id="a1", sync_root="mirrors", **options)
         run = in_thread_of(reactor)
         self.host = host = Host(self.remote, "mirrors", "a1", run)
-        means = Means(reactor, host, run, configuration, Trash(self.state / "trash"))
+        trash = Trash(self.state / "trash")
+        means = Means(reactor, host, run, configuration, trash, names=lambda _: self.names)
         root = bytes(self.laptop)
         mirror = Mirror(means, root, b"/copy", False, SnapshotFile(self.state, root), self.report)
         mirror.writable.add(b"")
@@ -431,6 +437,63 @@ class SafetyTests(MirrorTestCase):
         self.mirror = await self.make()
         await self.mirror.wish(remote=True)
         self.assertEqual((os.listdir(self.laptop), os.listdir(self.there)), (["c"], ["c"]))
+
+
+class NameTests(MirrorTestCase):
+    """A laptop that takes names for one that differ in case only."""
+
+    names = Names(case=True)
+
+    async def test_never_merged(self) -> None:
+        """
+        Of the remote's names that are one here, the one that was here stays; the others are reported and left
+        where they are, with all that is in them, until they are the only ones.
+        """
+        said: list[str] = []
+
+        @provider(ILogObserver)
+        def observer(event: Any) -> None:
+            said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        (self.laptop / "readme").write_text("mine")
+        (self.laptop / "src").mkdir()
+        (self.laptop / "src" / "x").write_text("mine")
+        await self.mirror.wish(remote=True)
+        (self.there / "README").write_text("theirs")
+        (self.there / "SRC").mkdir()
+        (self.there / "SRC" / "x").write_text("theirs")
+        (self.there / "SRC" / "y").write_text("theirs")
+        (self.there / "new").write_text("a")
+        (self.there / "NEW").write_text("b")
+        (self.there / "plain").write_text("c")
+        for entirely in (False, True):
+            await self.mirror.wish(remote=True)
+            found = sorted(str(path.relative_to(self.laptop)) for path in self.laptop.rglob("*"))
+            self.assertEqual(found, ["plain", "readme", "src", "src/x"])
+            self.assertEqual((self.there / "README").read_text(), "theirs")
+            self.assertEqual((self.laptop / "readme").read_text(), "mine")
+            self.mirror.passes.forget_remote(entirely)
+        for name in ("README", "SRC", "new", "NEW"):
+            line = [each for each in said if f"/{name} is not synced: this machine takes its name" in each]
+            self.assertEqual(len(line), 1, name)
+        (self.there / "new").unlink()
+        await self.mirror.wish(remote=True)
+        self.assertEqual((self.laptop / "NEW").read_text(), "b")
+
+    async def test_spelled_anew(self) -> None:
+        """A name that is spelled in another case is renamed, here and there."""
+        (self.laptop / "readme").write_text("mine")
+        await self.mirror.wish(remote=True)
+        self.mirror.watch()
+        await self.mirror.wish(remote=True)
+        (self.laptop / "readme").rename(self.laptop / "README")
+        await self.mirror.wish(remote=False)
+        self.assertEqual(os.listdir(self.there), ["README"])
+        (self.there / "README").rename(self.there / "Readme")
+        await self.mirror.wish(remote=True)
+        self.assertEqual(os.listdir(self.laptop), ["Readme"])
 
 
 class UseTests(MirrorTestCase):

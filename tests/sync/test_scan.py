@@ -12,6 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.sync._ignore import IgnoreRules
+from remotedocker.sync._names import Names
 from remotedocker.sync._scan import ScanLimit, Scanner
 from remotedocker.sync._tree import Agreed, Base, Scan
 
@@ -252,6 +253,23 @@ class UnknownTests(ScanTestCase):
         (self.root / "d" / "e" / "c").unlink()
         excluded = frozenset([b"d/e"])
         self.assertEqual(self.both(b"d/e", b"d/e/new", b"d/e/c", excluded=excluded), {})
+
+
+class SpellingTests(ScanTestCase):
+    """A file system that finds a name by other spellings, and lists it in a form of its own."""
+
+    def test_spelled_anew(self) -> None:
+        """A name that is there in another spelling only is gone."""
+        (self.root / "a").rename(self.root / "A")
+        lstat = os.lstat
+        self.patch(os, "lstat", lambda path: lstat(path[:-1] + b"A" if path.endswith(b"/a") else path))
+        self.assertEqual(self.both(b"a", b"A", names=Names(case=True)), {b"a": False, b"A": True})
+
+    def test_decomposed(self) -> None:
+        """A name is told composed, whatever the file system makes of it."""
+        (self.root / "u\u0308").write_text("x")
+        scan = self.scanner(names=Names(form=True)).whole({})
+        self.assertIn("\u00fc".encode(), scan.delta)
 
 
 class LimitTests(ScanTestCase):
