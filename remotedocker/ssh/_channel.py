@@ -159,7 +159,7 @@ class Channel(ReadingHalf, WritingHalf):
         """
         if not self._close_sent and self._remote_id is not None:
             self._close_sent = True
-            self._connection.send(_CLOSE, uint32(self._remote_id))
+            self._connection.send_soon(_CLOSE, uint32(self._remote_id))
         if self._close_sent and self._close_received:
             self._connection.forget(self)
 

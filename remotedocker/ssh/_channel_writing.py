@@ -171,7 +171,7 @@ class WritingHalf:
                 self._connection.call_soon(self._finish, Failure(ConnectionDone()))
         elif self._eof_wanted and not self._eof_sent and not self._close_sent:
             self._eof_sent = True
-            self._connection.send(_EOF, uint32(self._remote_id))
+            self._connection.send_soon(_EOF, uint32(self._remote_id))
             self.writeConnectionLost(Failure(ConnectionDone()))
 
     def writeConnectionLost(self, reason: Failure) -> None:

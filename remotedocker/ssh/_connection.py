@@ -128,7 +128,7 @@ class Connection(SSHService):
         opened: Deferred[Channel] = Deferred(cancelled)
         self._opening[local_id] = opened
         numbers = uint32(local_id) + uint32(INITIAL_WINDOW) + uint32(MAXIMUM_PACKET)
-        self.send(_OPEN, string(channel.kind) + numbers + channel.open_data)
+        self.send_soon(_OPEN, string(channel.kind) + numbers + channel.open_data)
         return opened
 
     def forget(self, channel: Channel) -> None:
@@ -146,6 +146,11 @@ class Connection(SSHService):
         """Sends a message that is not data."""
         if self.alive:
             self.transport.sendPacket(number, payload)
+
+    def send_soon(self, number: int, payload: bytes) -> None:
+        """Sends a message that nobody waits for, together with others."""
+        if self.alive:
+            self.transport.send_soon(number, payload)
 
     def cork(self) -> None:
         """What is sent until L{uncork} goes to the socket together."""

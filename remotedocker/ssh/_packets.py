@@ -8,7 +8,7 @@ is copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.conch.ssh.transport import SSHClientTransport
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -63,6 +63,7 @@ class PacketTransport(SSHClientTransport):
         self._greeting: bytes | None = b""
         self._greeting_bytes = 0
         self._rest = bytearray()
+        self._soon: list[bytes] = []
         self._corked: list[bytes] | None = None
         self._corked_bytes = 0
         self._needed = 0
@@ -97,29 +98,56 @@ class PacketTransport(SSHClientTransport):
             return
         self.send_payload(bytes((messageType,)) + payload)
 
+    def send_soon(self, messageType: int, payload: bytes) -> None:
+        """
+        Sends a message that nobody waits for: before the next one and together with it, or by itself when
+        what is running now is done. What goes out in one piece costs the server, and us, one call.
+        """
+        if self._kex_wanted:
+            self.sendPacket(messageType, payload)
+            return
+        if not self._soon:
+            self._clock.callLater(0, self._send_soon)
+        self._soon.append(bytes((messageType,)) + payload)
+
+    def _send_soon(self) -> None:
+        """Sends what L{send_soon} was given, unless it went out already."""
+        if self._soon:
+            self.send_payload(self._soon.pop())
+
     def send_payload(self, *payload: bytes | memoryview) -> None:
         """Sends a message that may go now (see L{congested}), in pieces, its number first."""
         if self._ended:
             return
-        length = sum(map(len, payload))
-        pieces = self._sealer.seal(self._out_sequence, length, payload)
-        self._out_sequence = (self._out_sequence + 1) & 0xFFFFFFFF
-        self._bytes_since_kex += length
+        if self._soon:
+            soon, self._soon = self._soon, []
+            pieces = (*(piece for message in soon for piece in self._seal((message,))), *self._seal(payload))
+        else:
+            pieces = self._seal(payload)
         if self._corked is None:
             self.transport.writeSequence(pieces)
         else:
             self._corked += pieces
-            self._corked_bytes += length
             if self._corked_bytes >= _MOST_CORKED:
                 self.uncork()
                 self._corked = []
         if self._bytes_since_kex > self.rekey_bytes and not self._kex_wanted and self.sessionID:
             self.sendKexInit()
 
+    def _seal(self, payload: Sequence[bytes | memoryview]) -> tuple[bytes, ...]:
+        """@return: the next packet."""
+        length = sum(map(len, payload))
+        pieces = self._sealer.seal(self._out_sequence, length, payload)
+        self._out_sequence = (self._out_sequence + 1) & 0xFFFFFFFF
+        self._bytes_since_kex += length
+        self._corked_bytes += length
+        return pieces
+
     def cork(self) -> None:
         """What is sent from now on goes to the socket in one piece, until L{uncork}."""
         if self._corked is None:
             self._corked = []
+            self._corked_bytes = 0
 
     def uncork(self) -> None:
         """Sends what was held since L{cork}."""

@@ -58,7 +58,7 @@ class WarmChannels:
             self._sort_out()
             return self._ready.popleft()[1] if self._ready else None
         finally:
-            self._clock.callLater(0, self._fill)
+            self._fill()
 
     def worked(self) -> None:
         """Somebody else's attempt has succeeded: the daemon is there."""

@@ -93,6 +93,8 @@ class ClientTransport(PacketTransport):
         self._our_lists = self._offer()
         body = os.urandom(16) + b"".join(name_list(names) for names in self._our_lists) + b"\0\0\0\0\0"
         self._our_kexinit = bytes((_KEXINIT,)) + body
+        # Nothing else may follow it.
+        self._send_soon()
         self._kex_wanted = True
         self.send_payload(self._our_kexinit)
         self._update_congestion()

@@ -37,7 +37,7 @@ class Hangups:
 
     def watch(self, transport: Any, vanished: Callable[[], None]) -> Callable[[], None] | None:
         """
-        @param vanished: called at most once.
+        @param vanished: called at most once; at once if the other side has vanished already.
         @return: what ends the watch, to be called before the socket is closed; None if the transport
             cannot be watched, having no descriptor.
         """
@@ -46,6 +46,11 @@ class Hangups:
         handle: Any = transport.getHandle()
         descriptor: int = handle.fileno()
         if descriptor < 0 or descriptor in self._watched:
+            return None
+        now = select.poll()
+        now.register(descriptor, 0)
+        if now.poll(0):
+            vanished()
             return None
         if self._epoll is None:
             self._epoll = select.epoll()

@@ -638,6 +638,67 @@ class PacketTests(_FarTestCase):
         return b"".join(far.packet(bytes((number,)), payload) for number, payload in messages)
 
 
+class SoonTests(_FarTestCase):
+    """L{ClientTransport.send_soon}."""
+
+    def setUp(self) -> None:
+        """A connection that is in use."""
+        self.far = _Far()
+        self.far.serve()
+        self.far.read()
+        self.writes: list[int] = []
+        write = self.far.transport.writeSequence
+
+        def noted(pieces: Any) -> None:
+            self.writes.append(len(pieces))
+            write(pieces)
+
+        self.patch(self.far.transport, "writeSequence", noted)
+
+    def sent(self) -> list[int]:
+        """@return: the numbers of the messages that the client has sent since the last call."""
+        return [message[0] for message in self.far.read()]
+
+    def test_with_the_next(self) -> None:
+        """They go before the next message, in one piece with it, and are not sent again."""
+        self.far.client.send_soon(90, b"first")
+        self.far.client.send_soon(91, b"second")
+        self.assertEqual(self.sent(), [])
+        self.far.client.sendPacket(92, b"third")
+        self.assertEqual(self.sent(), [90, 91, 92])
+        self.assertEqual(len(self.writes), 1)
+        self.far.clock.advance(0)
+        self.assertEqual(self.sent(), [])
+
+    def test_alone(self) -> None:
+        """Without another message they go when what is running is done."""
+        self.far.client.send_soon(90, b"first")
+        self.far.client.send_soon(91, b"second")
+        self.far.clock.advance(0)
+        self.assertEqual(self.sent(), [90, 91])
+        self.assertEqual(len(self.writes), 1)
+
+    def test_before_new_keys(self) -> None:
+        """What was to go soon when a key exchange begins goes before it, what comes later after it."""
+        self.far.client.send_soon(90, b"before")
+        self.far.client.sendKexInit()
+        self.far.client.sendPacket(91, b"waits")
+        self.far.client.send_soon(92, b"waits, too")
+        self.far.clock.advance(0)
+        self.assertEqual(self.sent(), [90, _KEXINIT])
+        self.far.give(self.far.kexinit())
+        self.far.give(self.far.reply())
+        self.assertEqual(self.sent(), [_NEWKEYS, 91, 92])
+
+    def test_goodbye(self) -> None:
+        """They go before the end of the connection; after it nothing does."""
+        self.far.client.send_soon(90, b"first")
+        self.far.client.disconnect()
+        self.far.client.send_soon(91, b"late")
+        self.far.clock.advance(0)
+        self.assertEqual(self.sent(), [90, _DISCONNECT])
+
+
 class RekeyTests(_FarTestCase):
     """New keys for a connection that is in use."""
 

@@ -71,6 +71,14 @@ class HangupsTests(TestCase):
         self.assertEqual(self.hangups.fileno(), -1)
         self.assertEqual(self.vanished, [True])
 
+    async def test_goneAlready(self) -> None:
+        """One that vanished before it was watched is told of at once."""
+        client = await self._unix()
+        client.close()
+        self.assertIsNone(self._watch())
+        self.assertEqual(self.vanished, [True])
+        self.assertEqual(self.hangups.fileno(), -1)
+
     async def test_tcpReset(self) -> None:
         """The reset of a half-closed TCP connection is noticed."""
         client = await self._tcp()
