@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from tests.integration.base import CLIS, COMPOSE, Docker
 from tests.integration.ports import ECHO, PortsTestCase, fetch, is_refused, published
 
 __all__ = ["AnswerTests", "FormTests", "NegativeControlTests", "RefusalTests", "TrafficTests"]
+
+
+_AT_ONCE = 8
+"""Clients that make short connections at the same time."""
+
+_SINK_AND_SOURCE = """
+echo 'dd of=/dev/null bs=1M iflag=fullblock 2>&1' >/tmp/sink
+echo 'dd if=/dev/zero bs=1M count={blocks} 2>/dev/null' >/tmp/source
+(nc -ll -p 80 -e sh /tmp/sink)&
+exec nc -ll -p 81 -e sh /tmp/source
+"""
+"""Shell commands for a container that says how much it was sent (port 80), and sends so many MiB (81)."""
 
 
 class FormTests(PortsTestCase):
@@ -102,6 +115,15 @@ class FormTests(PortsTestCase):
 
     def test_other_protocols(self) -> None:
         """UDP and SCTP stay on the remote as asked, with a warning; TCP beside them is opened."""
+        created = self.laptop(
+            *("create", "--name", self.laptop.name("sctp"), "-p", f"{self.free[0]}:9/sctp", "busybox")
+        )
+        self.done(created)
+        self.assertIn(b"WARNING: port 9/sctp stays on the remote host", created.stderr)
+        self.assertEqual(
+            self.on_remote(self.laptop.name("sctp"))["HostConfig"]["PortBindings"],
+            {"9/sctp": [{"HostIp": "", "HostPort": str(self.free[0])}]},
+        )
         outcome = self.laptop(
             *("run", "-d", "--name", self.laptop.name("dns"), "-p", f"{self.free[0]}:53/udp"),
             *("-p", f"{self.free[1]}:80", "busybox", "sleep", "1000000"),
@@ -131,6 +153,7 @@ class FormTests(PortsTestCase):
     def test_nobody_listens(self) -> None:
         """While the container does not listen, a connection is closed at once."""
         self.run_detached(self.laptop, "idle", "-p", f"{self.free[0]}:80")
+        self.assertFalse(is_refused(self.free[0]))
         for _ in range(3):
             self.assertIsNone(fetch(self.free[0], seconds=10.0))
 
@@ -244,12 +267,21 @@ class AnswerTests(PortsTestCase):
     def test_stopped(self) -> None:
         """A stopped container has nothing bound, and is asked for the same."""
         self.done(self.laptop("stop", "-t", "0", self.name))
+        self.assertEqual(
+            self.on_remote(self.container)["HostConfig"]["PortBindings"],
+            {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]},
+        )
         document = self.inspect(self.laptop, "web")
         self.assertEqual(document["NetworkSettings"]["Ports"], {})
         self.assertEqual(
             document["HostConfig"]["PortBindings"],
             {"80/tcp": [{"HostIp": "", "HostPort": str(self.free[0])}]},
         )
+
+    def labels_at_the_daemon(self) -> set[str]:
+        """The labels of ours that the container has there."""
+        labels = self.on_remote(self.container)["Config"]["Labels"]
+        return {label for label in labels if label.startswith("io.remotedocker.")}
 
     def test_list(self) -> None:
         """C{ps} and the list behind it, with the daemon's types."""
@@ -292,7 +324,7 @@ class AnswerTests(PortsTestCase):
         self.assertFalse(found(f"publish={self.free[1]}"))
         self.assertFalse(found(f"publish={remote['HostPort']}"))
         self.assertFalse(found("expose=9"))
-        ours = [label for label in self.on_remote(self.container)["Config"]["Labels"] if label != "color"]
+        ours = self.labels_at_the_daemon()
         self.assertTrue(ours)
         for label in ours:
             self.assertFalse(found(f"label={label}"), label)
@@ -301,7 +333,11 @@ class AnswerTests(PortsTestCase):
         """C{system df} lists the container with the laptop's ports."""
         usage = self.client.api.df()
         (summary,) = [each for each in usage["Containers"] if each["Id"] == self.container]
-        self.assertEqual({each["PublicPort"] for each in summary["Ports"]}, {self.free[0]})
+        self.assertEqual(
+            [(each["IP"], each["PublicPort"]) for each in summary["Ports"]],
+            [("127.0.0.1", self.free[0]), ("::1", self.free[0])],
+        )
+        self.assertEqual(summary["Labels"], {"color": "blue"})
 
     def test_others_untouched(self) -> None:
         """A container that was created straight at the daemon is shown as the daemon shows it."""
@@ -317,12 +353,13 @@ class AnswerTests(PortsTestCase):
     def test_commit(self) -> None:
         """An image made from the container carries nothing that our labels say; the user's stay."""
         image = self.laptop.name("image").lower()
+        self.assertTrue(self.labels_at_the_daemon())
         self.done(self.laptop("commit", self.name, image))
         document = self.remote.ask(f"/images/{image}/json")
         said = {name: value for name, value in document["Config"]["Labels"].items() if value}
         self.assertEqual(said, {"color": "blue"})
         shown = self.client.api.inspect_image(image)
-        for config in ("Config", "ContainerConfig"):
+        for config in {"Config", "ContainerConfig"}.intersection(shown):
             self.assertEqual(shown[config]["Labels"], {"color": "blue"}, config)
         (listed,) = self.client.api.images(image)
         self.assertEqual(listed["Labels"], {"color": "blue"})
@@ -332,6 +369,7 @@ class AnswerTests(PortsTestCase):
 
     def test_events(self) -> None:
         """The events of a container have the user's labels and none of ours, at once and afterwards."""
+        self.assertTrue(self.labels_at_the_daemon())
         filters = {"container": self.container}
         live = self.client.api.events(decode=True, filters=filters)
         self.addCleanup(live.close)
@@ -383,9 +421,9 @@ class TrafficTests(PortsTestCase):
     """Connections through a forwarded port."""
 
     def setUp(self) -> None:
-        """An agent of these tests alone, for its descriptors and memory are looked at."""
+        """An agent for these tests, whose descriptors and memory are looked at; the option is the default."""
         super().setUp()
-        self.agent = self.own_agent()
+        self.agent = self.shared_agent("--connections", "2")
         self.laptop = self.cli(self.agent)
 
     def descriptors(self) -> int:
@@ -457,44 +495,49 @@ class TrafficTests(PortsTestCase):
         """Ten thousand short connections are served, and leave neither descriptors nor memory behind."""
         self.serve(self.laptop, "web", "-p", f"{self.free[0]}:80")
         self.shows(self.free[0])
-        for _ in range(500):
-            self.assertEqual(fetch(self.free[0]), "hello")
-        descriptors, memory = self.descriptors(), self.memory()
-        for _ in range(9500):
-            self.assertEqual(fetch(self.free[0]), "hello")
+        with ThreadPoolExecutor(_AT_ONCE) as clients:
+            pages = clients.map(fetch, [self.free[0]] * 500)
+            self.assertEqual(set(pages), {"hello"})
+            descriptors, memory = self.descriptors(), self.memory()
+            pages = clients.map(fetch, [self.free[0]] * 9500)
+            self.assertEqual(set(pages), {"hello"})
         self.wait_for(lambda: self.descriptors() <= descriptors, f"{descriptors} descriptors")
         self.assertLess(self.memory() - memory, 8 << 20)
 
     def test_big_both_ways(self) -> None:
-        """A GiB each way arrives whole."""
-        size = 1 << 30
-        block = bytes(1 << 20)
+        """A GiB each way, at once, arrives whole."""
+        blocks = 1 << 10
         self.run_detached(
             self.laptop,
-            "sink",
+            "both",
             *("-p", f"{self.free[0]}:80", "-p", f"{self.free[1]}:81"),
-            command=("sh", "-c", f"(nc -ll -p 80 -e wc -c)& exec nc -ll -p 81 -e head -c {size} /dev/zero"),
+            command=("sh", "-c", _SINK_AND_SOURCE.format(blocks=blocks)),
         )
-        self.wait_for(lambda: self._sinks(b"12345", b"5"), "the sink is there")
-        with self.dial() as connection:
-            for _ in range(size // len(block)):
-                connection.sendall(block)
-            connection.shutdown(socket.SHUT_WR)
-            self.assertEqual(int(self.read_all(connection)), size)
-        with socket.create_connection(("127.0.0.1", self.free[1]), timeout=60) as connection:
-            received = 0
-            while data := connection.recv(1 << 20):
-                received += len(data)
-        self.assertEqual(received, size)
+        self.wait_for(lambda: b"1+0 records in" in self._sunk(1), "the sink is there")
+        with ThreadPoolExecutor(1) as other:
+            received = other.submit(self._source)
+            self.assertIn(b"%d+0 records in" % blocks, self._sunk(blocks))
+            self.assertEqual(received.result(), blocks << 20)
 
-    def _sinks(self, data: bytes, answer: bytes) -> bool:
+    def _sunk(self, blocks: int) -> bytes:
+        """What the sink says after it was sent so many MiB; nothing if it is not there."""
+        block = bytes(1 << 20)
         try:
             with self.dial() as connection:
-                connection.sendall(data)
+                for _ in range(blocks):
+                    connection.sendall(block)
                 connection.shutdown(socket.SHUT_WR)
-                return self.read_all(connection).strip() == answer
+                return self.read_all(connection)
         except ConnectionError:
-            return False
+            return b""
+
+    def _source(self) -> int:
+        """How much the source sends."""
+        received = 0
+        with socket.create_connection(("127.0.0.1", self.free[1]), timeout=60) as connection:
+            while data := connection.recv(1 << 20):
+                received += len(data)
+        return received
 
     def test_stuck_reader(self) -> None:
         """Of what a reader that stops is sent, the agent keeps little; others are served meanwhile."""
