@@ -33,6 +33,8 @@ _LOOK_SECONDS = 2.0
 #: Who asks does not make an attempt come earlier than this after the last one.
 _HURRY_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
+#: A login that is lost sooner was none to rely on: after a second such one in a row there are pauses, too.
+_SHORT_SECONDS = 3.0
 
 
 class LinkEvents(TypingProtocol):
@@ -90,6 +92,8 @@ class LinkCore:
     """
     @ivar attempt: makes one login; may be cancelled.
     @ivar files: what the login depends on.
+    @ivar failures: attempts without success, in a row.
+    @ivar short_lived: logins that were lost at once, in a row.
     @ivar state: for messages.
     @ivar final: why no login will be made soon, if that is so.
     """
@@ -103,6 +107,7 @@ class LinkCore:
     waiting: list[Deferred[Connection]] = field(factory=list)
     stopping: list[Deferred[None]] = field(factory=list)
     failures: int = 0
+    short_lived: int = 0
     worked: bool = False
     state: str = "not started"
     last_error: Exception | None = None
@@ -242,6 +247,7 @@ class Standing:
         self.login = login
         self._core = core
         self._closing: IDelayedCall | None = None
+        self._began = core.clock.seconds()
         self._heartbeat = core.heartbeat(login, self._dead)
         login.ended.addCallback(self._ended, machine)
 
@@ -254,6 +260,9 @@ class Standing:
         self._heartbeat.stop()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
+        core = self._core
+        core.short_lived = core.short_lived + 1 if core.clock.seconds() - self._began < _SHORT_SECONDS else 0
+        core.failures = max(0, core.short_lived - 1)
         machine.lost(error)
 
     def suspect(self) -> None:

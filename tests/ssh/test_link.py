@@ -158,6 +158,27 @@ class LinkTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(waiting), again.connection)
         self.assertEqual(self.events, ["up", "down", "up"])
 
+    def test_lost_at_once(self) -> None:
+        """A server that ends each login at once is not asked without a pause, except for the first time."""
+        pauses = []
+        for _ in range(6):
+            count = len(self.attempts)
+            self.succeed().ended.callback(_error("reset"))
+            before = self.clock.seconds()
+            while len(self.attempts) == count:
+                self.clock.advance(0.01)
+            pauses.append(self.clock.seconds() - before)
+        self.assertLess(pauses[0], 0.05)
+        self.assertTrue(all(pause > 0.1 for pause in pauses[1:]), pauses)
+        self.assertGreater(pauses[-1], 1.0)
+        login = self.succeed()
+        self.clock.advance(5)
+        login.ended.callback(_error("reset"))
+        count = len(self.attempts)
+        self.clock.advance(0.01)
+        self.clock.advance(0.01)
+        self.assertEqual(len(self.attempts), count + 1)
+
     def test_lost_but_not_yet_told(self) -> None:
         """Whoever asks while a connection is being lost waits for the next one."""
         login = self.succeed()
