@@ -50,7 +50,7 @@ from remotedocker.proxy._commands import (
 from remotedocker.proxy._exchange import Exchange
 from remotedocker.proxy._turn import Rules
 from remotedocker.proxy._upstream import DaemonProtocol, Valve
-from remotedocker.streams import Relay, prepare_socket, write_promptly
+from remotedocker.streams import Relay, prepare_socket
 
 if TYPE_CHECKING:
     from remotedocker.proxy._factory import ProxyFactory
@@ -247,7 +247,7 @@ class ProxyProtocol(Protocol):
         return daemon
 
     def _to_client(self, command: ToClient) -> None:
-        write_promptly(self.transport, command.data)
+        self.transport.write(command.data)
 
     def _close_client(self, command: CloseClient) -> None:
         self._closing = True

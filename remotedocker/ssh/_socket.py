@@ -11,12 +11,13 @@ nothing changes.
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+
+from remotedocker.streams import SendQueue
 
 __all__ = ["FastSocket", "fast_socket"]
 
@@ -24,8 +25,6 @@ __all__ = ["FastSocket", "fast_socket"]
 _BUFFER_SIZE = 640 << 10
 #: A producer is paused above this many bytes, and goes on below half of it.
 _HIGH_WATER = 256 << 10
-#: The most pieces that one C{sendmsg} may be given (C{IOV_MAX} is 1024 on Linux and BSDs).
-_MOST_PIECES = 64
 
 
 def fast_socket(transport: Any, receive: Any) -> FastSocket | None:
@@ -55,8 +54,7 @@ class FastSocket:
         self._receive = receive
         self._view = memoryview(bytearray(_BUFFER_SIZE))
         self._filled = 0
-        self._queue: deque[memoryview] = deque()
-        self._queued = 0
+        self._queue = SendQueue(connected)
         self._producer: Any = None
         self._producer_paused = False
         self._closing = False
@@ -84,7 +82,7 @@ class FastSocket:
 
     def _do_write(self) -> Exception | None:
         """The socket can take more."""
-        if not self._flush():
+        if not self._queue.flush():
             return CONNECTION_LOST
         if not self._queue:
             self._transport.stopWriting()
@@ -92,57 +90,21 @@ class FastSocket:
                 self._give_back()
                 self._transport.loseConnection()
                 return None
-        if self._producer_paused and self._queued <= _HIGH_WATER >> 1:
+        if self._producer_paused and self._queue.size <= _HIGH_WATER >> 1:
             self._producer_paused = False
             self._producer.resumeProducing()
         return None
 
-    def _flush(self) -> bool:
-        """@return: whether the socket still works; sends as much as it takes."""
-        queue = self._queue
-        while queue:
-            pieces = [queue[index] for index in range(min(len(queue), _MOST_PIECES))]
-            try:
-                sent = self._socket.sendmsg(pieces)
-            except (BlockingIOError, InterruptedError):
-                return True
-            except OSError:
-                return False
-            self._queued -= sent
-            while sent:
-                first = queue[0]
-                if sent < len(first):
-                    queue[0] = first[sent:]
-                    return True
-                sent -= len(first)
-                queue.popleft()
-        return True
-
     def writeSequence(self, data: Sequence[bytes]) -> None:
         """Sends what the socket takes now, and the rest when it can."""
-        waiting = bool(self._queue)
-        if not waiting and len(data) <= _MOST_PIECES:
-            size = sum(map(len, data))
-            try:
-                sent = self._socket.sendmsg(data)
-            except OSError:
-                # A socket that does not work any more tells so when the reactor looks at it.
-                sent = 0
-            if sent == size:
-                return
-        else:
-            sent = 0
-        for piece in data:
-            if sent >= len(piece):
-                sent -= len(piece)
-                continue
-            rest = memoryview(piece)[sent:]
-            sent = 0
-            self._queue.append(rest)
-            self._queued += len(rest)
+        queue = self._queue
+        waiting = bool(queue)
+        queue.send(data)
+        if not queue:
+            return
         if not waiting:
             self._transport.startWriting()
-        if self._producer is not None and not self._producer_paused and self._queued > _HIGH_WATER:
+        if self._producer is not None and not self._producer_paused and queue.size > _HIGH_WATER:
             self._producer_paused = True
             self._producer.pauseProducing()
 
@@ -164,7 +126,6 @@ class FastSocket:
     def abortConnection(self) -> None:
         """Closes the connection at once."""
         self._queue.clear()
-        self._queued = 0
         self._give_back()
         self._transport.abortConnection()
 
@@ -172,7 +133,6 @@ class FastSocket:
         """The connection is lost: the memory is not kept until somebody collects what goes in circles."""
         self._give_back()
         self._queue.clear()
-        self._queued = 0
         self._producer = None
         self._view = memoryview(b"")
         self._filled = 0

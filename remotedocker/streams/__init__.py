@@ -5,8 +5,9 @@ half-close both ways.
 
 from remotedocker.streams._accept import RelayFactory, prepare_socket
 from remotedocker.streams._hangup import Hangups
-from remotedocker.streams._promptly import make_prompt, write_promptly
+from remotedocker.streams._promptly import make_prompt
 from remotedocker.streams._relay import Relay, RelayEnd, RelayProtocol
+from remotedocker.streams._sendqueue import SendQueue
 
 __all__ = [
     "Hangups",
@@ -14,7 +15,7 @@ __all__ = [
     "RelayEnd",
     "RelayFactory",
     "RelayProtocol",
+    "SendQueue",
     "make_prompt",
     "prepare_socket",
-    "write_promptly",
 ]

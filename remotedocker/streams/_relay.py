@@ -28,7 +28,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotedocker.streams._hangup import Hangups
-from remotedocker.streams._promptly import write_promptly
 
 __all__ = ["Relay", "RelayEnd", "RelayProtocol"]
 
@@ -72,7 +71,7 @@ class RelayEnd:
         self.received += len(data)
         if self._relay.joined:
             if self.peer.transport is not None:
-                write_promptly(self.peer.transport, data)
+                self.peer.transport.write(data)
         else:
             self._early.append(data)
 

@@ -127,7 +127,7 @@ class FastSocketTests(SynchronousTestCase):
         """Once the connection is lost no memory is kept, nor the transport held."""
         self.socket.write(bytes(MUCH))
         self.socket.release()
-        self.assertEqual((self.socket._queued, len(self.socket._queue), len(self.socket._view)), (0, 0, 0))
+        self.assertEqual((self.socket._queue.size, len(self.socket._view)), (0, 0))
         self.assertFalse(hasattr(self.transport, "doRead"))
 
     def test_read(self) -> None:
