@@ -71,6 +71,7 @@ class EventWatch:
         self._told: dict[tuple[int, str, str, str], None] = {}
         self._complaint = ""
         self._again_at_once = False
+        self._stopped = False
 
     def add_observer(self, observer: IContainerObserver) -> None:
         """Tells C{observer} of everything from the next list on, which is made at once."""
@@ -87,6 +88,7 @@ class EventWatch:
 
     def stop(self) -> Deferred[None]:
         """@return: fires when nothing is followed any more."""
+        self._stopped = True
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -119,6 +121,9 @@ class EventWatch:
                 self._complain(f"the stream ended: {reason}")
             except (RemoteDockerError, ConnectionEnded) as error:
                 self._complain(str(error))
+            if self._stopped:
+                # What was under way had an error of its own for having been cancelled.
+                return
             if not self._again_at_once:
                 await self._wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -182,7 +187,7 @@ class EventWatch:
 
     def _complain(self, reason: str) -> None:
         """Logs why events are not followed now, unless we ended them; the same reason once."""
-        if reason != self._complaint and not self._again_at_once:
+        if reason != self._complaint and not self._again_at_once and not self._stopped:
             self._complaint = reason
             self._log.warn("events are not followed, trying again: {reason}", reason=reason)
 

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
@@ -16,6 +20,7 @@ from remotedocker.errors import PermanentSSHError
 from remotedocker.interfaces import IContainerObserver, IRemoteObserver
 from tests.contracts.daemon import RecordingObserver
 from tests.daemon.memory import MemoryCase, json_answer
+from tests.support.memory_endpoints import MemoryClientEndpoint
 
 FILTERS = "filters=" + quote('{"type":{"container":true,"network":true,"service":true}}')
 NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -404,9 +409,29 @@ class StopTests(WatchCase):
         self.stopped()
 
     def test_while_connecting(self) -> None:
-        """Before there is a connection."""
+        """Before there is a connection; it is no reason to complain."""
         self.client.start()
-        self.stopped()
+        with capturedLogs() as logged:
+            self.stopped()
+        self.assertEqual(logged, [])
+
+    def test_while_connecting_by_twisted(self) -> None:
+        """Twisted's own endpoints have an error of their own for an attempt that was given up."""
+        given_up: list[str] = []
+
+        def give_up(waiting: Deferred[IProtocol]) -> None:
+            given_up.append("once")
+            waiting.errback(ConnectingCancelledError(UNIXAddress("/run/docker.sock")))
+
+        def connect(endpoint: object, factory: object) -> Deferred[IProtocol]:
+            return Deferred(give_up)
+
+        self.patch(MemoryClientEndpoint, "connect", connect)
+        self.client.start()
+        with capturedLogs() as logged:
+            self.stopped()
+        self.assertEqual(logged, [])
+        self.assertEqual(given_up, ["once"])
 
     def test_in_a_pause(self) -> None:
         """Between two attempts."""
