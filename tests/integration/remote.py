@@ -202,6 +202,22 @@ class EmbeddedRemote:
         finally:
             connection.close()
 
+    def post(self, path: str) -> None:
+        """
+        A POST without a body straight at the daemon: much quicker than the CLI.
+
+        @raise SandboxError: it was refused.
+        @raise OSError: the daemon cannot be reached.
+        """
+        connection = _UnixConnection(str(self.docker_socket))
+        try:
+            connection.request("POST", path)
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise SandboxError(f"POST {path}: {answer.status} {answer.read().decode()}")
+        finally:
+            connection.close()
+
     def ssh_sessions(self) -> list[int]:
         """The process ids, as the remote sees them, of the sshd processes that serve a connection."""
         processes = self._processes_inside()

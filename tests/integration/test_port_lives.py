@@ -296,8 +296,8 @@ class LinkTests(PortsTestCase):
             noise = self.laptop.name("noise")
             self.remote.docker("create", "--name", noise, "busybox")
             for index in range(140):
-                self.remote.docker("rename", noise, f"{noise}{index}")
-                self.remote.docker("rename", f"{noise}{index}", noise)
+                self.remote.post(f"/containers/{noise}/rename?name={noise}{index}")
+                self.remote.post(f"/containers/{noise}{index}/rename?name={noise}")
         finally:
             self.remote.start_sshd()
         self.shows(self.free[0])
