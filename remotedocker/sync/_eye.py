@@ -5,7 +5,7 @@ The laptop's side of one tree, seen through the ignore rules and the limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import Factory, define
 from twisted.logger import Logger
@@ -16,7 +16,7 @@ from remotedocker.sync._ignore import IgnoreRules
 from remotedocker.sync._laptop import LaptopTree
 from remotedocker.sync._names import Names, names_of
 from remotedocker.sync._scan import ScanLimit, Scanner
-from remotedocker.sync._tree import Base, Scan, ancestors, under
+from remotedocker.sync._tree import Base, Place, Scan, ancestors, under
 
 __all__ = ["Eye"]
 
@@ -25,7 +25,7 @@ __all__ = ["Eye"]
 class Eye:
     """
     @ivar excluded: paths in the tree that other mirrors keep.
-    @ivar places: paths at which a file system began at the last look.
+    @ivar places: the root, and where else a file system began at the last look.
     @ivar probe: finds out which names are one in a directory.
     @ivar names: what it found.
     @ivar entering: told of each directory just before it is read, if the tree is watched.
@@ -34,7 +34,7 @@ class Eye:
     configuration: SyncConfiguration
     laptop: LaptopTree
     excluded: frozenset[bytes] = frozenset()
-    places: frozenset[bytes] = frozenset()
+    places: Mapping[bytes, Place] = Factory(dict)
     entering: Callable[[bytes], None] | None = None
     probe: Callable[[bytes], Names] = names_of
     names: Names = Names()

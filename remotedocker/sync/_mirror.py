@@ -315,7 +315,7 @@ class Mirror:
         whole = self._whole or self._watcher is None
         fresh, self._fresh = self._fresh, None
         base = self.passes.agreement.base
-        self.eye.places = frozenset(self.passes.agreement.around.places) - {b""}
+        self.eye.places = dict(self.passes.agreement.around.places)
         if whole:
             scanning = self._means.run(self.eye.whole, base)
         else:

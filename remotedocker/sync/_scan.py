@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define, field
 
@@ -66,7 +66,7 @@ class Scanner:
     @ivar rules: what is left alone.
     @ivar entering: called with each directory's absolute path before it is read (to begin watching it).
     @ivar excluded: relative paths that belong to other trees.
-    @ivar places: relative paths at which a file system began so far; they are looked at in any case.
+    @ivar places: the root, and where else a file system began so far; they are looked at in any case.
     @ivar names: which names are one here.
     @ivar max_files: more names than this raise L{ScanLimit}.
     @ivar max_size: likewise, bytes.
@@ -76,7 +76,7 @@ class Scanner:
     rules: IgnoreRules
     entering: Callable[[bytes], None] = _nothing
     excluded: frozenset[bytes] = frozenset()
-    places: Collection[bytes] = ()
+    places: Mapping[bytes, Place] = field(factory=dict)
     names: Names = Names()
     max_files: int = 1 << 62
     max_size: int = 1 << 62
@@ -116,10 +116,12 @@ class Scanner:
         self._look_at_places(scan)
         self._listings = {}
         gone: list[bytes] = []
-        for path in sorted(paths):
+        # Of something else that is mounted somewhere nobody was told.
+        other = {path for path, place in self.places.items() if scan.places.get(path) != place}
+        for path in sorted({*paths, *other}):
             if path in self._seen or self._outside(path, base, scan):
                 continue
-            read = self._visit(path, base, scan, shallow=True)
+            read = self._visit(path, base, scan, shallow=path not in other)
             known = base.get(path)
             if (
                 known is not None
@@ -136,7 +138,7 @@ class Scanner:
             ):
                 gone.append(path)
         if gone:
-            prefixes = tuple(path + b"/" for path in gone)
+            prefixes = tuple(path + b"/" if path else b"" for path in gone)
             for path in base:
                 if path.startswith(prefixes) and path not in self._seen and not self._unknown(path, scan):
                     scan.delta[path] = None
@@ -146,7 +148,7 @@ class Scanner:
     def _look_at_places(self, scan: Scan) -> None:
         """Sees which file system the root is on, and what became of those below it."""
         self._device = -1
-        for path in (b"", *self.places):
+        for path in sorted({b"", *self.places}):
             try:
                 status = os.lstat(self._absolute(path))
             except OSError:

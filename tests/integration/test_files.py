@@ -5,10 +5,13 @@ Mounted files on the real thing: what a container sees of the laptop, when, and 
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -253,6 +256,51 @@ class ToRemoteTests(FilesTestCase):
         wanted = digest(self.tree)
         self.until_inside(name, DIGEST, wanted)
 
+    def test_written_while_it_is_sent(self) -> None:
+        """A file that is written all the time stops no start, and is complete when it rests."""
+        for number in range(50):
+            (self.tree / f"f{number}").write_bytes(os.urandom(50_000))
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                (self.tree / "busy").write_bytes(os.urandom(random.randrange(200_000)))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            name = self.begin()
+            self.assertEqual(self.inside(name, "ls | wc -l"), b"51\n")
+        finally:
+            stop.set()
+            writer.join()
+        self.until_inside(name, DIGEST, digest(self.tree))
+
+    def test_more_changes_than_the_kernel_keeps(self) -> None:
+        """When the queue of events overflows all is looked at again, and a warning names the sysctl."""
+        self.agent = self.own_agent()
+        self.cli = self.docker(self.agent.docker_host)
+        for letter in "ab":
+            (self.tree / letter).write_text("0")
+        name = self.begin()
+        process = self.agent.process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        try:
+            most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+            for number in range(most // 4 + 100):
+                for letter in "ab":
+                    (self.tree / letter).write_text(str(number))
+            (self.tree / "last").write_text("last")
+        finally:
+            process.send_signal(signal.SIGCONT)
+        self.until_inside(name, DIGEST, digest(self.tree))
+        self.wait_for(
+            lambda: "sysctl fs.inotify.max_queued_events" in self.agent.log_file.read_text(),
+            "it warns",
+            _WAIT,
+        )
+
     def test_what_cannot_be_mounted_is_told(self) -> None:
         """A socket, a fifo and a file that may not be read are passed over with a warning."""
         os.mkfifo(self.tree / "pipe")
@@ -400,6 +448,16 @@ class PlaceTests(FilesTestCase):
         self.assertFalse((self.tree / "c.log").exists())
         self.assertTrue((self.tree / "made").exists())
 
+    def test_rules_change(self) -> None:
+        """Other rules take effect at the next start."""
+        (self.tree / "a.log").write_text("x")
+        (self.tree / "b.txt").write_text("x")
+        (self.tree / ".remotedockerignore").write_text("*.log\n")
+        self.assertEqual(self.run_in("ls"), b"b.txt\n")
+        (self.tree / ".remotedockerignore").write_text("*.txt\n")
+        self.assertEqual(self.run_in("ls; echo y > b.txt"), b"a.log\nb.txt\n")
+        self.assertEqual((self.tree / "b.txt").read_text(), "x")
+
 
 class FromRemoteTests(FilesTestCase):
     """What comes back."""
@@ -452,6 +510,105 @@ class FromRemoteTests(FilesTestCase):
         self.assertEqual(self.cli("cp", str(self.scratch / "copied"), f"{name}:/x/by-cp").status, 0)
         self.wait_for((self.tree / "by-cp").exists, "the copied file is here", _WAIT)
         self.assertEqual((self.tree / "by-cp").read_text(), "cp\n")
+
+    def test_killed_stopped_and_removed(self) -> None:
+        """What a container wrote until it was ended is here when the command returns, whichever it is."""
+        for number, command in enumerate((("kill",), ("stop", "-t", "0"), ("rm", "-f"))):
+            name = self.cli.name(f"ended{number}")
+            script = "i=0; while :; do i=$((i+1)); echo $i >> log; done"
+            started = self.cli(
+                *(
+                    "run",
+                    "-d",
+                    "--name",
+                    name,
+                    "-v",
+                    f"{self.tree}:/x",
+                    "-w",
+                    "/x",
+                    "busybox",
+                    "sh",
+                    "-c",
+                    script,
+                )
+            )
+            self.assertEqual(started.status, 0, started)
+            found = self.remote.docker("inspect", "-f", "{{(index .Mounts 0).Source}}", name)
+            self.wait_for((self.tree / "log").exists, "it writes", _WAIT)
+            self.assertEqual(self.cli(*command, name).status, 0)
+            there = self.remote.run(["cat", found.stdout.decode().strip() + "/log"]).stdout
+            self.assertEqual((self.tree / "log").read_bytes(), there, command)
+            (self.tree / "log").unlink()
+
+    def test_nobody_waits(self) -> None:
+        """What a container wrote just before it ended by itself is brought back, though nobody asks."""
+        self.cli(
+            *("run", "-d", "--name", self.cli.name("alone"), "-v", f"{self.tree}:/x", "busybox", "sh", "-c"),
+            "sleep 1; echo last > /x/words",
+        )
+        self.wait_for((self.tree / "words").exists, "its last words are here", _WAIT)
+        self.wait_for(lambda: (self.tree / "words").read_text() == "last\n", "they are complete", _WAIT)
+
+    def test_copied_into_a_stopped_one(self) -> None:
+        """What C{docker cp} brings into a container that does not run is here when it returns."""
+        name = self.cli.name("stopped")
+        self.cli("create", "--name", name, "-v", f"{self.tree}:/x", "busybox", "true")
+        (self.scratch / "copied").write_text("cp\n")
+        self.assertEqual(self.cli("cp", str(self.scratch / "copied"), f"{name}:/x/by-cp").status, 0)
+        self.assertEqual((self.tree / "by-cp").read_text(), "cp\n")
+
+    def test_one_way(self) -> None:
+        """With C{--sync push} nothing comes back, with C{once} later edits wait for the next start."""
+        for mode in ("push", "once"):
+            self.cli = self.docker(self.shared_agent("--sync", mode).docker_host)
+            (self.tree / "file").write_text("first")
+            name = self.begin()
+            self.inside(name, "echo theirs > made")
+            (self.tree / "file").write_text("second")
+            if mode == "push":
+                self.until_inside(name, "cat file", b"second")
+            else:
+                self.assertEqual(self.inside(name, "cat file"), b"first")
+            self.assertEqual(self.cli("restart", "-t", "0", name).status, 0)
+            self.assertEqual(self.inside(name, "cat file"), b"second")
+            self.assertEqual(os.listdir(self.tree), ["file"])
+
+    def test_off(self) -> None:
+        """With C{--sync off} a mount is the remote's own path, as asked."""
+        (self.tree / "file").write_text("ours")
+        docker = self.docker(self.shared_agent("--sync", "off").docker_host)
+        self.addCleanup(self.remote.run, ["rm", "-rf", str(self.tree)])
+        self.assertEqual(self.run_in("ls; touch made; readlink -f .", docker=docker), b"/x\n")
+        self.assertEqual(os.listdir(self.tree), ["file"])
+        self.assertEqual(self.remote.run(["ls", str(self.tree)]).stdout, b"made\n")
+
+    def test_links_that_lead_out(self) -> None:
+        """What a container writes below a link that it made in a directory's place never follows it here."""
+        outside = self.scratch / "outside"
+        outside.mkdir()
+        (outside / "kept").write_text("x")
+        (self.tree / "d").mkdir()
+        (self.tree / "d" / "f").write_text("x")
+        name = self.begin()
+        self.inside(name, f"rm -r d; ln -s {outside} d; ln -s {outside}/kept l")
+        self.assertEqual(os.readlink(self.tree / "d"), str(outside))
+        self.inside(name, "rm d l; mkdir d; echo theirs > d/kept; echo theirs > d/f; echo theirs > l")
+        self.assertEqual((self.tree / "d" / "kept").read_text(), "theirs\n")
+        self.assertEqual((self.tree / "l").read_text(), "theirs\n")
+        self.assertEqual({path.name: path.read_text() for path in outside.iterdir()}, {"kept": "x"})
+
+    def test_directory_with_something_ignored(self) -> None:
+        """A directory removed here that has something ignored there stays there, and does not come back."""
+        self.cli = self.docker(self.shared_agent("--ignore", "*.log").docker_host)
+        (self.tree / "d").mkdir()
+        (self.tree / "d" / "f").write_text("x")
+        (self.tree / "file").write_text("x")
+        name = self.begin()
+        self.inside(name, "echo x > d/x.log")
+        shutil.rmtree(self.tree / "d")
+        self.until_inside(name, "ls d", b"x.log\n")
+        self.inside(name, "true")
+        self.assertEqual(os.listdir(self.tree), ["file"])
 
     def test_while_it_runs(self) -> None:
         """What a container writes by itself is on the laptop soon."""

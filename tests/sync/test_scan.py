@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotedocker.sync._ignore import IgnoreRules
 from remotedocker.sync._names import Names
 from remotedocker.sync._scan import ScanLimit, Scanner
-from remotedocker.sync._tree import Agreed, Base, Scan
+from remotedocker.sync._tree import Agreed, Base, Place, Scan
 
 
 class ScanTestCase(SynchronousTestCase):
@@ -253,6 +253,25 @@ class UnknownTests(ScanTestCase):
         (self.root / "d" / "e" / "c").unlink()
         excluded = frozenset([b"d/e"])
         self.assertEqual(self.both(b"d/e", b"d/e/new", b"d/e/c", excluded=excluded), {})
+
+
+class PlaceTests(ScanTestCase):
+    """Where file systems begin."""
+
+    def test_another_is_mounted(self) -> None:
+        """A place that is another one is looked at as a whole, though nobody was told of a change."""
+        places = self.scanner().whole(self.base).places
+        here = places[b""]
+        assert here is not None
+        self.assertEqual(places, {b"": here})
+        (self.root / "a").unlink()
+        (self.root / "d" / "b").unlink()
+        self.assertEqual(self.scanner(places=places).parts([], self.base).delta, {})
+        for path, gone in ((b"", {b"a", b"d/b"}), (b"d", {b"d/b"})):
+            before = {b"": here, path: Place(here.device + 1, here.inode)}
+            scan = self.scanner(places=before).parts([], self.base)
+            self.assertEqual({each for each, entry in scan.delta.items() if entry is None}, gone)
+            self.assertEqual(scan.places, {b"": here, path: here if path == b"" else None})
 
 
 class SpellingTests(ScanTestCase):
