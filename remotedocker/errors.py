@@ -41,6 +41,7 @@ __all__ = [
     "DaemonUnreachable",
     "DaemonError",
     "NoSuchContainer",
+    "ExecCutOff",
     # ports
     "PortUnavailable",
     "AddressUnavailable",
@@ -210,6 +211,15 @@ class NoSuchContainer(RemoteDockerError):
     """No such container: {reference}"""
 
     status = 404
+
+
+class ExecCutOff(RemoteDockerError):
+    """
+    the connection was lost in the middle of exec {exec_id}: its output is not complete; it may still be
+    running, see `docker top`
+    """
+
+    status = 502
 
 
 class PortUnavailable(RemoteDockerError):

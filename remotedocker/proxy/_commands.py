@@ -35,6 +35,7 @@ __all__ = [
     "EndDaemon",
     "Event",
     "ExecCreated",
+    "ExecBroke",
     "Hijack",
     "Hold",
     "Inspect",
@@ -218,6 +219,13 @@ class CollectExec:
 
 
 @frozen
+class ExecBroke:
+    """The stream of an exec broke at the daemon's side: L{CollectExec} fails once."""
+
+    exec_id: str
+
+
+@frozen
 class PlanVolume:
     """IContainers.plan_volume; resolves to a placed mount."""
 
@@ -251,6 +259,7 @@ Effect = (
     | Collect
     | ExecCreated
     | CollectExec
+    | ExecBroke
     | PlanVolume
     | PlanService
     | ServiceAnswered
@@ -392,12 +401,14 @@ class Hijack:
     @ivar to_client: what the daemon sent early.
     @ivar client_ended: the client's end of file came already.
     @ivar before_end: the daemon's end of file reaches the client after this.
+    @ivar cut_off: started when the daemon's side breaks before its end of file.
     """
 
     to_daemon: bytes = b""
     to_client: bytes = b""
     client_ended: bool = False
     before_end: Effect | None = None
+    cut_off: Effect | None = None
 
 
 @frozen

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, succeed
+from attrs import evolve, field, frozen
+from twisted.internet.defer import Deferred, fail, succeed
 
+from remotedocker import errors
 from remotedocker.docker import ServicePlan
 from remotedocker.errors import NoSuchContainer
 from remotedocker.interfaces import IContainers, IDaemon, IServices
@@ -20,6 +21,7 @@ from remotedocker.proxy._commands import (
     Created,
     CreateFailed,
     Effect,
+    ExecBroke,
     ExecCreated,
     Inspect,
     Ping,
@@ -33,6 +35,9 @@ from remotedocker.proxy._commands import (
 
 __all__ = ["Effects"]
 
+#: Of more streams of execs that broke than this, and that nobody asked about, the oldest are forgotten.
+_MOST_CUT_OFF = 1000
+
 
 @frozen
 class Effects:
@@ -41,6 +46,7 @@ class Effects:
     daemon: IDaemon
     containers: IContainers
     services: IServices
+    _cut_off: dict[str, None] = field(factory=dict)
 
     def start(self, effect: Effect) -> Deferred[Any]:
         """
@@ -53,6 +59,16 @@ class Effects:
             return await self.daemon.inspect(effect.reference)
         except NoSuchContainer:
             return None
+
+    def _exec_cut_off(self, effect: ExecBroke) -> None:
+        self._cut_off[effect.exec_id] = None
+        while len(self._cut_off) > _MOST_CUT_OFF:
+            del self._cut_off[next(iter(self._cut_off))]
+
+    def _collect_exec(self, effect: CollectExec) -> Deferred[None]:
+        if self._cut_off.pop(effect.exec_id, self) is None:
+            return fail(errors.ExecCutOff(exec_id=effect.exec_id[:12]))
+        return self.containers.collect_exec(effect.exec_id)
 
     async def _plan_service(self, effect: PlanService) -> ServicePlan:
         placed = [await self.containers.plan_volume(mount) for mount in effect.spec.mounts]
@@ -79,7 +95,8 @@ _PERFORMERS: Mapping[type, Callable[[Effects, Any], Deferred[Any]]] = {
     Started: lambda to, effect: to.containers.started(effect.container_id, effect.succeeded),
     Collect: lambda to, effect: to.containers.collect(effect.reference),
     ExecCreated: _told(lambda to, effect: to.containers.exec_created(effect.exec_id, effect.reference)),
-    CollectExec: lambda to, effect: to.containers.collect_exec(effect.exec_id),
+    ExecBroke: _told(Effects._exec_cut_off),
+    CollectExec: Effects._collect_exec,
     PlanVolume: lambda to, effect: to.containers.plan_volume(effect.mount),
     PlanService: lambda to, effect: Deferred.fromCoroutine(to._plan_service(effect)),
     ServiceAnswered: _told(lambda to, effect: to.services.answered(effect.plan, effect.succeeded)),

@@ -309,8 +309,8 @@ class Exchange:
                 if turn.is_raw:
                     early = b"".join(late.raw for late in parts[index + 1 :]) + responses.take_rest()
                     ahead = self._requests.take_rest()
-                    before_end = turn.rewriter.before_end()
-                    yield from self._hijack(do.Hijack(ahead, early, self._client_ended, before_end))
+                    ends = turn.rewriter.before_end(), turn.rewriter.cut_off()
+                    yield from self._hijack(do.Hijack(ahead, early, self._client_ended, *ends))
                     return
 
     def _guarded(self, turn: Turn, commands: _Commands) -> _Commands:

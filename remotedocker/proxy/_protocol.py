@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -289,6 +290,8 @@ class ProxyProtocol(Protocol):
         effect = command.before_end
         if effect is not None:
             relay.right.before_end = lambda: self._factory.effects.start(effect)
+        if command.cut_off is not None:
+            daemon.cut_off = partial(self._factory.effects.start, command.cut_off)
         for end, early, ended in (
             (relay.left, command.to_daemon, command.client_ended),
             (relay.right, command.to_client, daemon.ended),

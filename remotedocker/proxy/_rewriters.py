@@ -32,6 +32,7 @@ from remotedocker.proxy._commands import (
     Created,
     CreateFailed,
     Effect,
+    ExecBroke,
     ExecCreated,
     Inspect,
     Ping,
@@ -217,6 +218,17 @@ class ExecCreateRewriter(Rewriter):
         return (ExecCreated(self._exec_id, self.reference),) if self._exec_id else ()
 
 
+class ExecStartRewriter(Rewriter):
+    """
+    C{POST /exec/{id}/start}: its stream may break. A client on a unix socket, which cannot be reset, sees
+    only that the stream ends; it asks for the exit code then, and that is where it is told.
+    """
+
+    def cut_off(self) -> Effect | None:
+        """See L{Rewriter.cut_off}."""
+        return ExecBroke(self.reference)
+
+
 class ExecInspectRewriter(Rewriter):
     """C{GET /exec/{id}/json}: asked for the exit code when the exec has ended."""
 
@@ -333,6 +345,7 @@ _REWRITERS: Mapping[Endpoint, type[Rewriter]] = {
     Endpoint.CONTAINER_LIST: ListRewriter,
     Endpoint.COMMIT: CommitRewriter,
     Endpoint.EXEC_CREATE: ExecCreateRewriter,
+    Endpoint.EXEC_START: ExecStartRewriter,
     Endpoint.EXEC_INSPECT: ExecInspectRewriter,
     Endpoint.EVENTS: EventsRewriter,
     Endpoint.IMAGE_INSPECT: ImageRewriter,

@@ -63,7 +63,8 @@ class Rewriter:
      4. L{Rewriter.wants_answer}, then L{Rewriter.answer}: the new body of the answer;
      5. L{Rewriter.before_body}: what the first byte of a body that is passed waits for, and
         L{Rewriter.body_filter}: what it passes through;
-     6. L{Rewriter.before_end}: what the end of a hijacked stream waits for;
+     6. L{Rewriter.before_end}: what the end of a hijacked stream waits for, and L{Rewriter.cut_off}: what is
+        told when it breaks instead;
      7. L{Rewriter.failed}, instead of the rest, if no answer comes.
 
     @cvar collects: the request is read whole before anything of it goes on.
@@ -120,6 +121,10 @@ class Rewriter:
 
     def before_end(self) -> Effect | None:
         """What the client's end of file waits for, after a hijack."""
+        return None
+
+    def cut_off(self) -> Effect | None:
+        """What is told when a hijacked stream breaks at the daemon's side, before its end of file."""
         return None
 
     def failed(self) -> Sequence[Effect]:

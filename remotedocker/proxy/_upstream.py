@@ -5,6 +5,7 @@ The connection to the daemon as a protocol, and the valve that stops reading a t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -93,6 +94,7 @@ class DaemonProtocol(TwistedProtocol):
     @ivar attempt: which of its owner's attempts it belongs to.
     @ivar ended: its end of file came.
     @ivar relay_end: where everything goes once the connection is a raw stream.
+    @ivar cut_off: called when that breaks before its end of file, and the client is still there.
     """
 
     transport: Any
@@ -102,6 +104,7 @@ class DaemonProtocol(TwistedProtocol):
         self.attempt = attempt
         self.ended = False
         self.relay_end: RelayEnd | None = None
+        self.cut_off: Callable[[], object] | None = None
 
     def connectionMade(self) -> None:
         """Reading is under control from now on."""
@@ -131,6 +134,9 @@ class DaemonProtocol(TwistedProtocol):
         """To the owner, or into the relay."""
         self.valve.retire()
         if self.relay_end is not None:
+            whole = self.ended or reason.check(ConnectionDone) or self.relay_end.peer.gone
+            if self.cut_off is not None and not whole:
+                self.cut_off()
             self.relay_end.lost(reason)
         else:
             self._owner.daemon_lost(self, reason)

@@ -137,6 +137,31 @@ class FaultTests(IntegrationTestCase):
         self.remote.kill_ssh_sessions()
         self.assertNotEqual(follower.finish().status, 0)
 
+    def test_lost_login_on_unix_socket(self) -> None:
+        """A unix socket cannot be reset; still no command that was cut off ends as if it had succeeded."""
+        agent = self.own_agent()
+        docker = self.docker(agent.unix_host)
+        name = docker.name("target")
+        script = "echo up; while ! [ -e /go ]; do sleep 0.1; done"
+        follower = docker.start("run", "--rm", "--name", name, "busybox", "sh", "-c", script)
+        follower.expect(b"up\n")
+        others = [
+            docker.start(*arguments, terminal=terminal)
+            for arguments, terminal in (
+                (("logs", "-f", name), False),
+                (("attach", "--no-stdin", name), False),
+                (("exec", name, "sh", "-c", script), False),
+                (("exec", "-i", name, "sh", "-c", script), False),
+                (("exec", "-it", name, "sh", "-c", script), True),
+                (("events",), False),
+            )
+        ]
+        for other in (others[0], *others[2:5]):
+            other.expect(b"up")
+        self.remote.kill_ssh_sessions()
+        for running in (follower, *others):
+            self.assertNotEqual(running.finish().status, 0, running)
+
     def test_sshd_away(self) -> None:
         """While the remote refuses connections, a request is answered with the cause; then all is well."""
         docker = self.docker(self.own_agent("--wait-for-ssh", "1").docker_host)

@@ -11,6 +11,7 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from remotedocker import errors
 from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount, ServicePlan, ServiceSpec
 from remotedocker.errors import SourceMissing
 from remotedocker.interfaces import IContainers, IServices
@@ -20,6 +21,7 @@ from remotedocker.proxy._commands import (
     Created,
     CreateFailed,
     Effect,
+    ExecBroke,
     ExecCreated,
     Inspect,
     Ping,
@@ -90,6 +92,16 @@ class EffectsTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(self.effects.start(Inspect("web"))))
         self.pinging.containers["web"] = {"Id": "c1"}
         self.assertEqual(self.successResultOf(self.effects.start(Inspect("web"))), {"Id": "c1"})
+
+    def test_exec_cut_off(self) -> None:
+        """That the stream of an exec broke is told once in place of its exit code; of a thousand at most."""
+        for number in range(1001):
+            self.assertIsNone(self.successResultOf(self.effects.start(ExecBroke(f"e{number}"))))
+        self.assertIn(
+            "e5", str(self.failureResultOf(self.effects.start(CollectExec("e5")), errors.ExecCutOff))
+        )
+        self.successResultOf(self.effects.start(CollectExec("e5")))
+        self.successResultOf(self.effects.start(CollectExec("e0")))
 
     def test_service(self) -> None:
         """The plan of a service is made of its mounts and its ports."""

@@ -22,6 +22,7 @@ from remotedocker.proxy._commands import (
     DaemonLost,
     DaemonRefused,
     EndDaemon,
+    ExecBroke,
     Hijack,
     Hold,
     Ping,
@@ -338,6 +339,11 @@ class UpgradeTests(ScriptCase):
     attach = request("POST /v1.41/containers/x/attach?stream=1", headers="Host: \r\nUpgrade: tcp\r\n")
     switch = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 
+    def test_exec(self) -> None:
+        """That the stream of an exec broke will be told."""
+        self.forwarded(request("POST /v1.41/exec/e1/start", b"{}", "Host: \r\nUpgrade: tcp\r\n"))
+        self.play(DaemonBytes(self.switch), ToClient(self.switch), Hijack(cut_off=ExecBroke("e1")))
+
     def test_attach(self) -> None:
         """After the 101 the connections are joined; the end waits for what the container wrote."""
         self.forwarded(self.attach)
@@ -363,7 +369,9 @@ class UpgradeTests(ScriptCase):
         """A 200 without a length is a raw stream, too, where a stream is asked for."""
         self.forwarded(request("POST /v1.41/exec/e/start", b"{}"))
         streamed = answer("200 OK", length=False)
-        self.play(DaemonBytes(streamed + b"out"), ToClient(streamed), Hijack(b"", b"out"))
+        self.play(
+            DaemonBytes(streamed + b"out"), ToClient(streamed), Hijack(b"", b"out", cut_off=ExecBroke("e"))
+        )
 
     def test_splitAndLeftOvers(self) -> None:
         """A 101 that is split anywhere, and what follows it in its last segment, arrive whole."""

@@ -360,6 +360,27 @@ class StreamTests(ProxyCase):
         self.assertFalse(client.eof)
         self.assertNothingLeft()
 
+    def test_execCutOff(self) -> None:
+        """
+        The question for the exit code of an exec whose stream was cut off is answered with an error, for a
+        client on a unix socket cannot be reset; after a whole stream, or when the client left, it is not.
+        """
+        for end, status in (
+            (lambda client, daemon: self.remote.cut_channels(), b"502 Bad Gateway"),
+            (lambda client, daemon: daemon.transport.loseConnection(), b"200 OK"),
+            (lambda client, daemon: client.transport.abortConnection(), b"200 OK"),
+        ):
+            client = self.client()
+            start = request("POST /v1.41/exec/e1/start", b"{}", "Host: \r\nUpgrade: tcp\r\n")
+            self.exchange(client, start, _SWITCH)
+            end(client, self.daemons[-1])
+            self.network.pump()
+            asking = self.client()
+            asking.transport.write(request("GET /v1.41/exec/e1/json"))
+            self.network.pump()
+            self.send(self.daemons[-1], answer("200 OK", b'{"ExitCode":null,"Running":true}'))
+            self.assertIn(status, asking.received.split(b"\r\n")[0])
+
     def test_clientVanishes(self) -> None:
         """A client that vanishes closes the daemon's side."""
         client, daemon = self.attached()
