@@ -90,7 +90,7 @@ class Services:
         try:
             await self._take(key, spec, had)
         except RemoteDockerError:
-            await self._settle(key)
+            await self._in_spite_of(partial(self._settle, key))
             raise
         return ServicePlan(
             labels=encode_labels(self._agent_id, nonce, CreateSpec(""), ()),

@@ -119,6 +119,8 @@ class ServicesTests(SynchronousTestCase):
         self.neighbours.answers["reserve"] = error
         self.failureResultOf(self.services.plan("", ServiceSpec("web", ports=TYPED)), PortUnavailable)
         self.assertEqual(self.named(), ["reserve", "services", "forget"])
+        self.neighbours.answers["services"] = DaemonError(code=500, reason="no leader")
+        self.failureResultOf(self.services.plan("", ServiceSpec("web", ports=TYPED)), PortUnavailable)
 
     def test_task_ports(self) -> None:
         """

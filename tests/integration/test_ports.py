@@ -409,9 +409,9 @@ services:
         for options in ((), ("--force-recreate",)):
             compose("up", "-d", "-t", "0", *options)
             self.assertFalse(is_free(self.free[1]))
-            self.assertEqual(compose("port", "web", "80"), f"127.0.0.1:{self.free[1]}")
-            number = int(compose("port", "web", "81").rpartition(":")[2])
-            self.assertFalse(is_free(number))
+        self.assertEqual(compose("port", "web", "80"), f"127.0.0.1:{self.free[1]}")
+        number = int(compose("port", "web", "81").rpartition(":")[2])
+        self.assertFalse(is_free(number))
         listed = compose("ps")
         for expected in (f"127.0.0.1:{self.free[1]}->80/tcp", f"127.0.0.1:{number}->81/tcp"):
             self.assertIn(expected, listed)
@@ -439,9 +439,9 @@ class TrafficTests(PortsTestCase):
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
-    def dial(self) -> socket.socket:
-        """A connection to the port."""
-        return socket.create_connection(("127.0.0.1", self.free[0]), timeout=60)
+    def dial(self, number: int = 0) -> socket.socket:
+        """A connection to a port; to the first one if none is named."""
+        return socket.create_connection(("127.0.0.1", number or self.free[0]), timeout=60)
 
     def read_all(self, connection: socket.socket) -> bytes:
         """Everything until the end of file."""
@@ -460,9 +460,9 @@ class TrafficTests(PortsTestCase):
                 connection.shutdown(socket.SHUT_WR)
                 self.assertEqual(len(self.read_all(connection)), size)
 
-    def _echoes(self, data: bytes) -> bool:
+    def _echoes(self, data: bytes, number: int = 0) -> bool:
         try:
-            with self.dial() as connection:
+            with self.dial(number) as connection:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
                 return self.read_all(connection) == data
@@ -471,16 +471,26 @@ class TrafficTests(PortsTestCase):
 
     def test_many_at_once(self) -> None:
         """A thousand connections are open at once; each is served; nothing is left afterwards."""
-        self.run_detached(self.laptop, "echo", "-p", f"{self.free[0]}:80", command=ECHO)
-        self.wait_for(lambda: self._echoes(b"ready"), "the echo is there")
+        # One nc lets only two wait to be accepted: there are four, and each is dialled one after another.
+        echoes = "for port in 80 81 82 83; do nc -ll -p $port -e cat & done; wait"
+        self.run_detached(
+            self.laptop, "echo", "-p", f"{self.free[0]}-{self.free[3]}:80-83", command=("sh", "-c", echoes)
+        )
+        self.wait_for(lambda: all(self._echoes(b"ready", each) for each in self.free), "the echoes are there")
         before = self.descriptors()
         connections: list[socket.socket] = []
+
+        def open_some(number: int) -> None:
+            for _ in range(250):
+                connection = self.dial(number)
+                connections.append(connection)
+                connection.sendall(b"x")
+                self.assertEqual(connection.recv(1), b"x")
+
         try:
-            for _ in range(1000):
-                # One after another, for nc lets only two wait to be accepted.
-                connections.append(self.dial())
-                connections[-1].sendall(b"x")
-                self.assertEqual(connections[-1].recv(1), b"x")
+            with ThreadPoolExecutor(len(self.free)) as clients:
+                list(clients.map(open_some, self.free))
+            self.assertEqual(len(connections), 1000)
             for index, connection in enumerate(connections):
                 connection.sendall(b"%d" % index)
                 connection.shutdown(socket.SHUT_WR)
@@ -534,7 +544,7 @@ class TrafficTests(PortsTestCase):
     def _source(self) -> int:
         """How much the source sends."""
         received = 0
-        with socket.create_connection(("127.0.0.1", self.free[1]), timeout=60) as connection:
+        with self.dial(self.free[1]) as connection:
             while data := connection.recv(1 << 20):
                 received += len(data)
         return received

@@ -168,20 +168,20 @@ class SwarmTests(PortsTestCase):
         return self.done(self.laptop("ps", "--filter", f"id={container}", "--format", "{{.Ports}}"))
 
     def test_agent_again(self) -> None:
-        """After C{kill -9} the next agent opens its own services' ports; others' with C{--forward-all}."""
+        """After C{kill -9}, own services' ports are back; others' are opened with C{--forward-all}."""
         agent = self.own_agent()
         self.create(self.cli(agent), "-p", f"{self.free[0]}:80")
         self.create(self.docker(f"unix://{self.remote.docker_socket}"), "-p", f"{self.free[1]}:80")
         self.mesh(self.free[0])
         self.mesh(self.free[1])
-        agent.kill()
-        self.assertTrue(is_free(self.free[0]))
-        agent.log_file.unlink()
-        agent.start()
         self.shows(self.free[0])
         self.assertTrue(is_free(self.free[1]))
         agent.kill()
-        self.own_agent("--forward-all")
+        self.assertTrue(is_free(self.free[0]))
+        agent.log_file.unlink()
+        agent.options = ("--forward-all",)
+        agent.start()
+        self.shows(self.free[0])
         self.shows(self.free[1])
 
     def test_no_forward(self) -> None:
