@@ -113,6 +113,30 @@ class RawClientTests(IntegrationTestCase):
                 answers.append(_DATE.sub(b"Date: \r", _everything(connection)))
         self.assertEqual(*answers)
 
+    def test_attach_by_websocket(self) -> None:
+        """C{attach/ws} becomes a stream of the client's frames one way, and of the container's the other."""
+        name = self.docker("").name("echo")
+        command = ("create", "-i", "--name", name, "busybox", "sh", "-c", "read line; echo got $line")
+        target = f"/v1.41/containers/{name}/attach/ws?stream=1&stdin=1&stdout=1"
+        fields = (b"Connection: Upgrade", b"Upgrade: websocket", b"Origin: http://docker")
+        fields += (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        # RFC 6455 section 5.2: a whole text message of six bytes, masked with zeros.
+        question = b"\x81\x86\x00\x00\x00\x00hello\n"
+        answers = []
+        for address in (self.remote.docker_socket, self.shared_agent().socket):
+            self.assertEqual(self.remote.docker(*command).returncode, 0)
+            try:
+                with _connect(address) as connection:
+                    connection.sendall(_request(f"GET {target} HTTP/1.1".encode(), *fields) + question)
+                    answer = _until(connection, b"\r\n\r\n")
+                    self.remote.post(f"/containers/{name}/start")
+                    answer += _until(connection, b"got hello\n")
+            finally:
+                self.remote.docker("rm", "-f", name)
+            answers.append(answer.partition(b"got hello\n")[0])
+        self.assertTrue(answers[0].startswith(b"HTTP/1.1 101 "), answers)
+        self.assertEqual(*answers)
+
     def test_no_json(self) -> None:
         """A create whose body cannot be read is refused as Docker refuses, and not forwarded."""
         for body in (b"", b"{nope", b"[]"):
@@ -249,6 +273,20 @@ class StoppedReaderTests(IntegrationTestCase):
             connection.shutdown(socket.SHUT_WR)
             output = _everything(connection)
         self.assertIn(hashlib.md5(data).hexdigest().encode(), output)
+
+
+def _until(connection: socket.socket, wanted: bytes) -> bytes:
+    """
+    What comes up to C{wanted}, and perhaps more.
+
+    @raise AssertionError: the other side ended before.
+    """
+    received = b""
+    while wanted not in received:
+        data = connection.recv(65536)
+        assert data, received
+        received += data
+    return received
 
 
 def _everything_after_head(connection: socket.socket, received: bytes = b"") -> bytes:
