@@ -36,9 +36,9 @@ else:
     _Case = object
 
 
-class CLITestsMixin(_Case):
+class StreamTestsMixin(_Case):
     """
-    The commands, with one docker CLI.
+    The commands that talk to a container, with one docker CLI: in these its generations differ most.
 
     @cvar cli: its path.
     @cvar tcp: whether it reaches the agent by TCP, or by the unix socket.
@@ -259,6 +259,42 @@ class CLITestsMixin(_Case):
         outcomes = self.same(scenario)
         self.assertEqual((outcomes[1].stdout, outcomes[1].stderr), (b"first\nsecond\n", b"third\n"))
 
+    def build(self, environment: dict[str, str], compare_output: bool = True) -> None:
+        """Builds a good and a bad image; compares what is in it, and the output if it is repeatable."""
+        nonce = secrets.token_hex(8)
+        context = self.scratch / "context"
+        context.mkdir()
+        (context / "data").write_bytes(secrets.token_bytes(2**20))
+        (context / "Dockerfile").write_text(
+            f"FROM busybox\nARG WHO\nRUN echo {nonce} $WHO > /who\nCOPY data /data\nCMD cat /who\n"
+        )
+        (context / "Dockerfile.bad").write_text(f"FROM busybox\nRUN echo {nonce} && exit 13\n")
+
+        def scenario(docker: Docker) -> Sequence[Outcome]:
+            docker.environment.update(environment)
+            image = docker.name("built")
+            good = docker("build", "--no-cache", "--build-arg", "WHO=me", "-t", image, str(context))
+            bad = docker("build", "--no-cache", "-f", str(context / "Dockerfile.bad"), str(context))
+            self.assertEqual(good.status, 0, good)
+            self.assertIn(nonce.encode(), bad.stdout + bad.stderr)
+            return [
+                good if compare_output else good.without_output(),
+                bad if compare_output else bad.without_output(),
+                docker("run", "--rm", image),
+                docker("run", "--rm", image, "md5sum", "/data"),
+                docker("history", "--format", "{{.CreatedBy}} {{.Size}}", image),
+            ]
+
+        outcomes = self.same(scenario)
+        self.assertEqual(outcomes[2].stdout, f"{nonce} me\n".encode())
+        self.assertEqual(
+            outcomes[3].stdout.split()[0].decode(), hashlib.md5((context / "data").read_bytes()).hexdigest()
+        )
+
+
+class CLITestsMixin(StreamTestsMixin):
+    """All commands, with one docker CLI."""
+
     def test_events(self) -> None:
         """C{events} shows a container's life while it happens."""
 
@@ -347,38 +383,6 @@ class CLITestsMixin(_Case):
     def test_build_classic(self) -> None:
         """C{build} with the daemon's classic builder: context, layers, cache, a step that fails."""
         self.build({"DOCKER_BUILDKIT": "0"})
-
-    def build(self, environment: dict[str, str], compare_output: bool = True) -> None:
-        """Builds a good and a bad image; compares what is in it, and the output if it is repeatable."""
-        nonce = secrets.token_hex(8)
-        context = self.scratch / "context"
-        context.mkdir()
-        (context / "data").write_bytes(secrets.token_bytes(2**20))
-        (context / "Dockerfile").write_text(
-            f"FROM busybox\nARG WHO\nRUN echo {nonce} $WHO > /who\nCOPY data /data\nCMD cat /who\n"
-        )
-        (context / "Dockerfile.bad").write_text(f"FROM busybox\nRUN echo {nonce} && exit 13\n")
-
-        def scenario(docker: Docker) -> Sequence[Outcome]:
-            docker.environment.update(environment)
-            image = docker.name("built")
-            good = docker("build", "--no-cache", "--build-arg", "WHO=me", "-t", image, str(context))
-            bad = docker("build", "--no-cache", "-f", str(context / "Dockerfile.bad"), str(context))
-            self.assertEqual(good.status, 0, good)
-            self.assertIn(nonce.encode(), bad.stdout + bad.stderr)
-            return [
-                good if compare_output else good.without_output(),
-                bad if compare_output else bad.without_output(),
-                docker("run", "--rm", image),
-                docker("run", "--rm", image, "md5sum", "/data"),
-                docker("history", "--format", "{{.CreatedBy}} {{.Size}}", image),
-            ]
-
-        outcomes = self.same(scenario)
-        self.assertEqual(outcomes[2].stdout, f"{nonce} me\n".encode())
-        self.assertEqual(
-            outcomes[3].stdout.split()[0].decode(), hashlib.md5((context / "data").read_bytes()).hexdigest()
-        )
 
     def test_kill_stop_restart(self) -> None:
         """C{kill}, C{stop}, C{restart}, C{pause} and C{unpause}, and what becomes of the container."""
@@ -491,7 +495,7 @@ class CLITestsMixin(_Case):
         self.same(scenario)
 
 
-class BuildKitTestsMixin(CLITestsMixin):
+class BuildKitTestsMixin(StreamTestsMixin):
     """The commands, and builds by BuildKit."""
 
     def test_build_with_buildkit(self) -> None:
@@ -534,22 +538,28 @@ def _has_buildkit(version: str, path: str) -> bool:
     return subprocess.run([path, "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
-def _tests(version: str, path: str, tcp: bool) -> None:
-    mixin = BuildKitTestsMixin if _has_buildkit(version, path) else CLITestsMixin
+def _tests(version: str, path: str, tcp: bool, everything: bool) -> None:
+    mixins: list[type[StreamTestsMixin]] = [CLITestsMixin if everything else StreamTestsMixin]
+    if _has_buildkit(version, path):
+        mixins.insert(0, BuildKitTestsMixin)
     name = f"CLI{version}{'TCP' if tcp else 'Unix'}Tests"
     globals()[name] = type(
         name,
-        (mixin, IntegrationTestCase),
-        {"cli": path, "tcp": tcp, "__module__": __name__, "__doc__": mixin.__doc__},
+        (*mixins, IntegrationTestCase),
+        {"cli": path, "tcp": tcp, "__module__": __name__, "__doc__": mixins[-1].__doc__},
     )
 
 
 def _define() -> None:
-    """One class of tests for each CLI, by turns over TCP and unix; both ways if there is but one."""
+    """
+    One class of tests for each CLI, by turns over TCP and unix; both ways if there is but one. Where the
+    engine has a CLI of its own, the others do not run everything.
+    """
+    own = os.environ.get("REMOTEDOCKER_TEST_PLUGINS") and os.environ.get("REMOTEDOCKER_TEST_CLI")
     for position, (version, path) in enumerate(CLIS.items()):
-        _tests(version, path, tcp=position % 2 == 0)
+        _tests(version, path, tcp=position % 2 == 0, everything=not own or path == own)
     if len(CLIS) == 1:
-        _tests(version, path, tcp=False)
+        _tests(version, path, tcp=False, everything=False)
 
 
 _define()

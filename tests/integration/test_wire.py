@@ -118,8 +118,10 @@ class RawClientTests(IntegrationTestCase):
         name = self.docker("").name("echo")
         command = ("create", "-i", "--name", name, "busybox", "sh", "-c", "read line; echo got $line")
         target = f"/v1.41/containers/{name}/attach/ws?stream=1&stdin=1&stdout=1"
-        fields = (b"Connection: Upgrade", b"Upgrade: websocket", b"Origin: http://docker")
-        fields += (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+        fields = (
+            *(b"Connection: Upgrade", b"Upgrade: websocket", b"Origin: http://docker"),
+            *(b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+        )
         # RFC 6455 section 5.2: a whole text message of six bytes, masked with zeros.
         question = b"\x81\x86\x00\x00\x00\x00hello\n"
         answers = []
