@@ -26,10 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlencode
 
 from attrs import frozen
 
 from benchmarks.link import long_link
+from tests.forwards.support import is_free
 from tests.integration.agent import Agent, free_port, laptop_environment
 from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import wait_until
@@ -49,6 +51,8 @@ printf %s "$ANSWER" >/answer; nc -ll -p 81 -e sh /answer &
 nc -ll -p 82 -e wc -c &
 exec nc -ll -p 83 -e cat /dev/zero
 """
+
+_CLOSED = "closed after the container's death"
 
 _PAGE, _PAGES, _SINK, _SOURCE = 80, 81, 82, 83
 
@@ -203,7 +207,9 @@ class Bench:
                 ways = {"remotedocker": ours, "ssh -L": theirs}
                 for way in ways.values():
                     self._wait(way[_PAGE])
-                return self._measure(rounds, wanted, ways)
+                figures = self._measure(rounds, wanted, ways)
+                figures[_CLOSED] = {"remotedocker": [self._closed() for _ in range(rounds)]}
+                return figures
         finally:
             self._agent.stop()
 
@@ -218,6 +224,21 @@ class Bench:
                 for name in sorted(ways, reverse=bool(number % 2)):
                     found[name].append(measure.of(ways[name][measure.port]) * measure.scale)
         return figures
+
+    def _closed(self) -> float:
+        """Milliseconds from the death of a container, by the daemon's clock, which is ours, to its port's."""
+        container = self._docker("run", "-d", "-p", "80", "busybox", "sleep", "1000000")
+        number = self._bound(container, 80)
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(self._remote.docker, "kill", container)
+            while not is_free(number):
+                time.sleep(0.001)
+            closed = time.time_ns()
+            killed.result()
+        filters = json.dumps({"event": ["die"], "container": [container]})
+        query = urlencode({"since": 0, "until": int(time.time()) + 1, "filters": filters})
+        died = self._remote.ask(f"/events?{query}")["timeNano"]
+        return float(closed - died) / 1e6
 
     def _docker(self, *arguments: str) -> str:
         environment = {**laptop_environment(self._directory), "DOCKER_HOST": self._agent.docker_host}
@@ -288,6 +309,8 @@ def main(arguments: Sequence[str]) -> None:
                 f"| {rtt_ms:g} ms | {measure.name} | {ours:.1f} {measure.unit} | {theirs:.1f} {measure.unit} "
                 f"| {ours / theirs:.2f} |"
             )
+        closed = statistics.median(figures[_CLOSED]["remotedocker"])
+        rows.append(f"| {rtt_ms:g} ms | {_CLOSED} | {closed:.1f} ms | | |")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"\n{machine}, {date.today()}\n")
     print("| round trip | | remotedocker | `ssh -L` | ratio |\n|---|---|---|---|---|")

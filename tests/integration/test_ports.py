@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import docker as docker_sdk
 
@@ -18,6 +20,15 @@ from tests.integration.base import CLIS, COMPOSE, Docker
 from tests.integration.ports import ECHO, PortsTestCase, fetch, is_refused, published
 
 __all__ = ["AnswerTests", "FormTests", "NegativeControlTests", "RefusalTests", "TrafficTests"]
+
+
+def _form(value: Any) -> Any:
+    """The types in a document and the order of its members, but for our labels; of a list, its first's."""
+    if isinstance(value, dict):
+        return [(name, _form(member)) for name, member in value.items() if "remotedocker" not in name]
+    if isinstance(value, list):
+        return [_form(value[0])] if value else []
+    return type(value)
 
 
 _AT_ONCE = 8
@@ -263,6 +274,28 @@ class AnswerTests(PortsTestCase):
             {"80/tcp": [{"HostIp": "", "HostPort": str(self.free[0])}]},
         )
         self.assertEqual(document["Config"]["Labels"], {"color": "blue"})
+
+    def test_form(self) -> None:
+        """Members have the daemon's order and types, in inspect, in the list and in C{system df}."""
+        filters = quote(json.dumps({"id": [self.container]}))
+        listing = f"/containers/json?filters={filters}"
+        for path in (f"/containers/{self.container}/json", listing, "/system/df"):
+            shown, truth = (self._mine(document) for document in (self.through(path), self.remote.ask(path)))
+            self.assertEqual(list(shown), list(truth))
+            for name, value in truth.items():
+                self.assertEqual(_form(shown[name]), _form(value), name)
+
+    def _mine(self, document: Any) -> Any:
+        """The container in an inspect answer, a list, or a C{system/df}."""
+        listed = document.get("Containers", [document]) if isinstance(document, dict) else document
+        return next(each for each in listed if each["Id"] == self.container)
+
+    def through(self, path: str) -> Any:
+        """What the agent answers to a GET, from its JSON."""
+        connection = HTTPConnection("127.0.0.1", self.agent.port, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
 
     def test_stopped(self) -> None:
         """A stopped container has nothing bound, and is asked for the same."""
