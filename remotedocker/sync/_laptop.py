@@ -57,6 +57,11 @@ class Pulled:
     failed: list[tuple[Operation, str]] = Factory(list)
 
 
+def _is_plain(name: bytes) -> bool:
+    """Whether it names something in its directory."""
+    return name not in (b"", b".", b"..") and b"\0" not in name
+
+
 class Trash:
     """
     Where files go that the remote replaced or deleted: C{<state>/trash/<day>/<path>}, for 7 days.
@@ -149,7 +154,7 @@ class LaptopTree:
         if not path:
             return [os.path.basename(self.root)] if self.is_file else []
         parts = path.split(b"/")
-        if self.is_file or any(part in (b"", b".", b"..") or b"\0" in part for part in parts):
+        if self.is_file or not all(map(_is_plain, parts)):
             raise Refused("the name would lead outside the mounted directory")
         return parts
 
@@ -341,7 +346,7 @@ class FileReceiver:
         known = operation.entry
         if (entry.size, entry.mtime // _SECOND) == (known.size, known.mtime // _SECOND):
             # The listing knows the fraction of the second, the stream does not.
-            entry = entry._replace(mtime=known.mtime)
+            entry = known if entry.mode == known.mode else entry._replace(mtime=known.mtime)
         self._count += 1
         try:
             self._enter(path)
@@ -353,11 +358,11 @@ class FileReceiver:
 
     def _enter(self, path: bytes) -> None:
         """Opens the directory of C{path}, unless it is that of the file before."""
-        parts = self.tree.split(path)
-        self._name = parts[-1]
-        where = path.rpartition(b"/")[0]
-        if self._directory >= 0 and where == self._where:
+        where, _, name = path.rpartition(b"/")
+        if self._directory >= 0 and where == self._where and _is_plain(name) and not self.tree.is_file:
+            self._name = name
             return
+        self._name = self.tree.split(path)[-1]
         self._leave()
         with self.tree.parent(path) as (descriptor, _):
             self._directory, self._where = os.dup(descriptor), where

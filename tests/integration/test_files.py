@@ -15,7 +15,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.base import Docker, IntegrationTestCase, Running
+from tests.integration.base import COMPOSE, Docker, IntegrationTestCase, Running
+from tests.integration.prerequisites import search_path
 
 _WAIT = 30.0
 
@@ -35,6 +36,18 @@ DIGEST = (
 
 PYTHON = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro")
 """Options of C{run} that give a container the remote's own C{/usr/bin/python3}."""
+
+_COMPOSE = """\
+version: "3.3"
+services:
+  reader:
+    image: busybox
+    command: cat /run/secrets/word
+    secrets: [word]
+secrets:
+  word:
+    file: ./secret
+"""
 
 WATCH = """
 import ctypes, os, struct
@@ -394,6 +407,42 @@ class PlaceTests(FilesTestCase):
         self.assertEqual(made.status, 0, made)
         outcome = self.cli("run", "--rm", "-v", f"{volume}:/x", "busybox", "cat", "/x/file")
         self.assertEqual((outcome.status, outcome.stdout), (0, b"ours\n"), outcome)
+
+    def test_compose_secrets(self) -> None:
+        """Compose's secrets from files are the laptop's; an edit is seen when the service starts again."""
+        (self.tree / "secret").write_text("hidden\n")
+        (self.tree / "docker-compose.yml").write_text(_COMPOSE)
+        self.cli.cwd = self.tree
+        self.cli.environment.update(COMPOSE_PROJECT_NAME=self.cli.label, PATH=search_path())
+        self.addCleanup(self.cli.program, *COMPOSE, "down", "-v", "-t", "0")
+        for text in ("hidden\n", "changed\n"):
+            (self.tree / "secret").write_text(text)
+            outcome = self.cli.program(*COMPOSE, "--ansi", "never", "run", "--rm", "-T", "reader")
+            self.assertEqual((outcome.status, outcome.stdout), (0, text.encode()), outcome)
+
+    def test_service(self) -> None:
+        """The mount of a swarm's service has the laptop's files, and later edits."""
+        (self.tree / "file").write_text("one\n")
+        made = self.remote.docker(
+            "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
+        )
+        self.assertEqual(made.returncode, 0, made)
+        self.addCleanup(self.remote.docker, "swarm", "leave", "--force")
+        name = self.cli.name("service")
+        created = self.cli(
+            *("service", "create", "--detach", "--no-resolve-image", "--name", name),
+            *("--mount", f"type=bind,source={self.tree},target=/x", "busybox", "sleep", "1000"),
+        )
+        self.assertEqual(created.status, 0, created)
+        self.addCleanup(self.remote.docker, "service", "rm", name)
+
+        def seen(text: bytes) -> bool:
+            task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
+            return bool(task) and self.remote.docker("exec", task, "cat", "/x/file").stdout == text
+
+        self.wait_for(lambda: seen(b"one\n"), "the task sees the file", _WAIT)
+        (self.tree / "file").write_text("two\n")
+        self.wait_for(lambda: seen(b"two\n"), "it sees the edit", _WAIT)
 
     def test_volumes_from(self) -> None:
         """A container that takes another's mounts has the files, and its changes come back."""

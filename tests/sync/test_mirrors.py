@@ -371,6 +371,19 @@ class PullTests(MirrorsTestCase):
         self.assertEqual((self.laptop / "out").read_text(), "last words")
         await self.mirrors.collect("c1")
 
+    async def test_ended_without_a_login(self) -> None:
+        """Nobody waits for what cannot come; it comes with the next login."""
+        placed = await self.mount(self.laptop)
+        (Path(placed.remote_source) / "out").write_text("last words")
+        self.remote.lose()
+        await self.mirrors.collect("c1")
+        self.remote.restore()
+        await wait_until(reactor, (self.laptop / "out").exists)
+        self.mirrors.stopped("c1")
+        self.remote.lose()
+        self.mirrors.release("c1")
+        await self.mirrors.collect("c1")
+
     async def test_ended(self) -> None:
         """What a container wrote just before its end is brought back, even if nobody asks."""
         placed = await self.mount(self.laptop)
