@@ -14,11 +14,19 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from remotedocker.docker import PortMap
-from remotedocker.errors import BadRequest, PortUnavailable, RemoteDockerError
+from remotedocker.errors import (
+    BadRequest,
+    ForwardingForbidden,
+    PortUnavailable,
+    RemoteDockerError,
+    SSHUnavailable,
+)
 from remotedocker.forwards._listener import Listener
 from remotedocker.forwards._numbers import ChosenNumbers
 from remotedocker.forwards._plan import (
@@ -49,7 +57,21 @@ DYNAMIC_PORTS = range(32768, 61000)
 _PATIENCE = 1.0
 """Seconds that a port may wait for another container that has it and was removed a moment ago."""
 
+_NOBODYS_PORT = 1
 _Result = TypeVar("_Result")
+
+
+class _Probe(Protocol):
+    """A connection that was made to see that it can be."""
+
+    def connectionMade(self) -> None:
+        """It can."""
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+_PROBES = Factory.forProtocol(_Probe)
+_PROBES.noisy = False
 
 
 @implementer(IForwards)
@@ -86,6 +108,7 @@ class Forwards:
         self._next = dynamic.start
         self._closing: set[Deferred[None]] = set()
         self._waiting: list[Deferred[None]] = []
+        self._forwarding_works = False
 
     # IForwards
 
@@ -99,6 +122,7 @@ class Forwards:
 
         async def work(mine: Ports) -> None:
             if not optional:
+                await self._check_forwarding(name, requested)
                 await self._reserve(container_id, mine, name, requested, self._patience)
                 return
             for port, bindings in requested.items():
@@ -200,6 +224,29 @@ class Forwards:
     async def _release(self, mine: Ports) -> None:
         self._close(mine, mine.openings)
         await self._settled()
+
+    async def _check_forwarding(self, name: str, requested: PortMap) -> None:
+        """
+        Whether the SSH server forwards to ports at all is found out before the first start that needs it, by
+        asking for one where hardly anybody listens.
+
+        @raise ForwardingForbidden: it does not.
+        """
+        if self._forwarding_works or not any(port.protocol == "tcp" for port in requested):
+            return
+        try:
+            await self._remote.tcp_endpoint("127.0.0.1", _NOBODYS_PORT).connect(_PROBES)
+        except ForwardingForbidden as error:
+            raise ForwardingForbidden(
+                destination=self._remote.destination,
+                target=f"the ports of {name}",
+                reason=f"{error.details['reason']} (with --no-forward containers start without local ports)",
+            ) from None
+        except SSHUnavailable:
+            return
+        except (RemoteDockerError, ConnectError) as error:
+            self._log.debug("the SSH server forwards to ports ({error})", error=error)
+        self._forwarding_works = True
 
     async def _reserve(
         self, container_id: str, mine: Ports, name: str, requested: PortMap, patience: float

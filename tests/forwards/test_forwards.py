@@ -190,11 +190,15 @@ class ConnectionTests(_ForwardsCase):
             await self.until_lost(client)
 
     async def test_refused_until_published(self) -> None:
-        """Before the container runs, connections are refused, and nothing is asked of the remote."""
+        """
+        Before the container runs, connections are refused, and nothing is asked of the remote but whether it
+        forwards at all, once.
+        """
         await self.forwards.reserve("one", "web", self.typed())
         await self.refused()
         await self.refused("::1")
-        self.assertEqual(self.remote.asked, [])
+        await self.forwards.reserve("two", "other", {HTTP: (PortBinding("127.0.0.1", ""),)})
+        self.assertEqual(self.remote.asked, [("127.0.0.1", 1)])
 
     async def test_nobody_behind(self) -> None:
         """When nothing listens at the remote port, the connection is closed at once."""
