@@ -30,7 +30,9 @@ _PROHIBITED, _UNKNOWN_TYPE, _SHORTAGE = 1, 3, 4
 #: What C{_LOOK} exits with, and what that means.
 _MISSING, _NO_SOCKET, _NOT_ALLOWED, _THERE = 41, 42, 43, 44
 _LOOK = (
-    "if [ ! -e {path} ]; then exit 41; elif [ ! -S {path} ]; then exit 42; "
+    "if [ ! -e {path} ]; then for d in $XDG_RUNTIME_DIR /run/user/$(id -u) /var/run /run; do "
+    "for s in $d/docker.sock $d/podman/podman.sock; do [ -S $s ] && [ -w $s ] && echo $s; done; done; "
+    "exit 41; elif [ ! -S {path} ]; then exit 42; "
     "elif [ ! -r {path} ] || [ ! -w {path} ]; then exit 43; else exit 44; fi"
 )
 #: Docker's own way to reach its daemon over SSH, and what else often is there.
@@ -143,8 +145,9 @@ class DockerChannels:
         look = await self._run(connection, self._look)
         if look is None:
             raise self._forbidden(refused, "and no command can be run there to find out more")
+        others = [path for path in look.stdout.decode("utf-8", "replace").split() if path.startswith("/")]
         reasons = {
-            _MISSING: "there is no such socket",
+            _MISSING: "there is no such socket" + (f", but there is unix://{others[0]}" if others else ""),
             _NO_SOCKET: "that is no socket",
             _NOT_ALLOWED: "the SSH user may not open it: permission denied",
         }

@@ -29,6 +29,12 @@ PROTOCOL_ERROR, _BY_APPLICATION = 2, 11
 _LONGEST_GREETING = 8192
 #: So many bytes are sealed at most before they are given to the socket.
 _MOST_CORKED = 128 << 10
+#: What OpenSSH's server says to those whom it does not let in, and what is behind it.
+_HINTS = {
+    "Exceeded MaxStartups": ": too many logins are being made there (MaxStartups in its sshd_config)",
+    "Not allowed at this time": ": after failed logins it refuses this address for a while "
+    "(PerSourcePenalties in its sshd_config)",
+}
 #: Bytes, both ways together, after which new keys are made (RFC 4253 section 9).
 _REKEY_BYTES = 1 << 30
 
@@ -235,7 +241,7 @@ class PacketTransport(SSHClientTransport):
                 return at - before
             words = line[:200].decode("utf-8", "replace").strip()
             if words and self.error is None:
-                reason = f"instead of SSH it says {words!r}"
+                reason = f"instead of SSH it says {words!r}{_HINTS.get(words, '')}"
                 self.error = SSHError(destination=self._destination, reason=reason)
         self._greeting = received[at:]
         self._greeting_bytes += at

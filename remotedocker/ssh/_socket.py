@@ -83,6 +83,8 @@ class FastSocket:
     def _do_write(self) -> Exception | None:
         """The socket can take more."""
         if not self._queue.flush():
+            # What the server said before it closed is still there to be read.
+            self._do_read()
             return CONNECTION_LOST
         if not self._queue:
             self._transport.stopWriting()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from remotedocker.errors import (
@@ -22,6 +23,7 @@ from remotedocker.errors import (
     SSHUnavailable,
 )
 from tests.ssh.real import RealServerMixin
+from tests.support import wait_until
 from tests.support.sshd import free_port, make_key
 
 
@@ -192,6 +194,17 @@ class AgentTests(_LoginTestCase):
             self.assertIn(kind.upper(), line)
             await self.remote.stop()
 
+    async def test_only_one_hash(self) -> None:
+        """Where only one kind of RSA signature is permitted, the agent is asked for that."""
+        for name in ("rsa-sha2-256", "rsa-sha2-512"):
+            self.start_server(f"PubkeyAcceptedAlgorithms {name}")
+            config = self.server.directory / "config"
+            config.write_text(f"PubkeyAcceptedAlgorithms {name}\n")
+            socket = self.start_agent(self.new_key("rsa"))
+            environ = self.environ(SSH_AUTH_SOCK=socket)
+            await self.assert_logs_in(environ, identities=(), ssh_config=config)
+            await self.remote.stop()
+
     async def test_encrypted_in_agent(self) -> None:
         """An encrypted file is no problem when the agent holds the key."""
         plain = self.new_key("ed25519")
@@ -228,8 +241,8 @@ class AgentTests(_LoginTestCase):
         self.assertIn("-CERT", line)
 
 
-class HostKeyTests(_LoginTestCase):
-    """The server's keys."""
+class _KnownHostsTestCase(_LoginTestCase):
+    """Files of known hosts."""
 
     def known(self, *lines: str) -> tuple[Path, ...]:
         """@return: a known_hosts file of those lines, C{HOST} standing for the server's name."""
@@ -242,6 +255,10 @@ class HostKeyTests(_LoginTestCase):
     def host_key(self, kind: str) -> str:
         """@return: type and key of one of the server's."""
         return " ".join((self.server.directory / f"host_{kind}.pub").read_text().split()[:2])
+
+
+class HostKeyTests(_KnownHostsTestCase):
+    """The server's keys."""
 
     async def test_every_kind(self) -> None:
         """Whichever key of the server's is known, that one is asked for."""
@@ -324,6 +341,25 @@ class HostKeyTests(_LoginTestCase):
         await self.remote.stop()
         other = " ".join(Path(f"{self.new_key('ed25519')}.pub").read_text().split()[:2])
         await self.refusal(HostKeyUnknown, known_hosts=self.known(f"@cert-authority * {other}"))
+
+
+class RefusedLaterTests(_KnownHostsTestCase):
+    """A login that worked before, and is refused for good then."""
+
+    async def test_until_file_changes(self) -> None:
+        """It is reported to whoever asks, and tried again as soon as the file is as it was."""
+        known = self.known(f"HOST {self.host_key('ed25519')}")
+        remote = await self.log_in(known_hosts=known)
+        good = known[0].read_text()
+        other = " ".join(Path(f"{self.new_key('ed25519')}.pub").read_text().split()[:2])
+        [changed] = self.known(f"HOST {other}")
+        shutil.copy(changed, known[0])
+        self.server.cut()
+        await wait_until(reactor, lambda: remote._main.state == "refused")
+        await self.assertFailure(remote.run("true"), HostKeyChanged)
+        known[0].write_text(good)
+        await wait_until(reactor, lambda: remote.connected)
+        self.assertEqual((await remote.run("printf again")).stdout, b"again")
 
 
 class AlgorithmTests(_LoginTestCase):

@@ -9,6 +9,7 @@ import os
 
 from twisted.trial.unittest import SkipTest
 
+from remotedocker.errors import AuthenticationFailed, SSHUnavailable
 from tests.ssh import test_login
 from tests.support.openssh import OpenSSH, newer_openssh
 
@@ -40,6 +41,21 @@ class VersionTests(_Newer, test_login._LoginTestCase):
         self.assertIn(b"OpenSSH_10", login.transport.otherVersionString)
         self.assertEqual(login.transport.negotiated.cipher_out, b"aes128-gcm@openssh.com")
         self.assertTrue(login.transport._strict)
+
+
+class PenaltyTests(_Newer, test_login._LoginTestCase):
+    """What only OpenSSH 10 does by default: addresses that fail to log in wait."""
+
+    async def test_penalty(self) -> None:
+        """That it lets this address wait is told as the reason, and later the login succeeds."""
+        self.start_server("PerSourcePenalties authfail:20s min:15s")
+        wrong = self.new_key("ed25519", authorize=False)
+        await self.refusal(AuthenticationFailed, identities=(wrong,))
+        await self.remote.stop()
+        remote = self.make_remote(wait_for_ssh=2.0)
+        remote.start()
+        error = await self.assertFailure(remote.run("true"), SSHUnavailable)
+        self.assertIn("(PerSourcePenalties in its sshd_config)", str(error))
 
 
 class KeyTests(_Newer, test_login.KeyTests):

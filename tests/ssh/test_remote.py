@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from zope.interface.verify import verifyObject
 
 from remotedocker.errors import DaemonUnreachable, ForwardingForbidden, SSHError, SSHUnavailable
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteObserver
-from remotedocker.ssh import _heartbeat, _links, _packets
+from remotedocker.ssh import _docker, _heartbeat, _links, _packets
 from tests.ssh.real import RealServerMixin
 from tests.support import Recorder, wait_until
 from tests.support.docker_socket import EchoDaemon
@@ -346,6 +347,30 @@ class BulkTests(_RemoteTestCase):
         self.assertIsNot(bulk.login, first)
         self.assertEqual((observer.heard, protocol.lost), ([], False))
 
+    async def test_one_at_a_time(self) -> None:
+        """With MaxStartups 1 all connections stand in the end, one after the other, after a cut as well."""
+        self.start_server("MaxStartups 1")
+        await self.log_in_to_daemon(connections=3)
+        for _ in range(2):
+            await self.until(lambda: all(link.login is not None for link in self.remote._bulk))
+            await self.assert_echoes(bulk=True)
+            await self.cut()
+
+    async def test_somebody_else_logs_in(self) -> None:
+        """With MaxStartups 1, somebody who does not finish their login is named as what is in the way."""
+        server = self.start_server("MaxStartups 1")
+        with ExitStack() as somebody:
+            while (
+                somebody.enter_context(socket.create_connection(("127.0.0.1", server.port))).recv(4)
+                != b"SSH-"
+            ):
+                somebody.close()
+            remote = self.make_remote(wait_for_ssh=0.5)
+            remote.start()
+            error = await self.assertFailure(remote.run("true"), SSHUnavailable)
+            self.assertIn("(MaxStartups in its sshd_config)", str(error))
+        await remote.when_connected()
+
     async def test_one_session(self) -> None:
         """With MaxSessions 1, files and commands use both connections, and what does not fit is told why."""
         self.start_server("MaxSessions 1")
@@ -380,6 +405,38 @@ class DaemonTests(_RemoteTestCase):
         self.assertIn("/no/such/docker.sock", str(error))
         self.assertIn("there is no such socket", str(error))
         self.assertEqual(error.status, 502)
+
+    async def test_elsewhere(self) -> None:
+        """Where the daemon is another user's own, or Podman, the message names its socket."""
+        directory = Path(self.mktemp_directory())
+        self.start_server(f"SetEnv XDG_RUNTIME_DIR={directory}")
+        (directory / "podman").mkdir()
+        for name in ("podman/podman.sock", "docker.sock"):
+            self.socket = str(directory / name)
+            daemon = EchoDaemon()
+            port = await daemon.listen(reactor, self.socket)
+            self.addCleanup(port.stopListening)
+            await self.log_in(remote_docker="unix:///no/such/docker.sock")
+            connecting = connectProtocol(self.remote.docker_endpoint(), Recorder())
+            error = await self.assertFailure(connecting, DaemonUnreachable)
+            self.assertIn(f"there is no such socket, but there is unix://{self.socket}", str(error))
+            await self.remote.stop()
+            await self.log_in(remote_docker=f"unix://{self.socket}")
+            await self.assert_echoes()
+            await self.remote.stop()
+
+    async def test_not_allowed(self) -> None:
+        """A socket that the user may not open is told from one that is missing."""
+        self.socket = os.path.join(self.mktemp_directory(), "docker.sock")
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.bind(self.socket)
+        os.chmod(self.socket, 0)
+        # Nothing is forbidden to root, as whom the tests may run.
+        self.patch(_docker, "_LOOK", _docker._LOOK.replace("[ ! -r {path} ]", "[ $(stat -c %a {path}) = 0 ]"))
+        await self.log_in(remote_docker=f"unix://{self.socket}")
+        connecting = connectProtocol(self.remote.docker_endpoint(), Recorder())
+        error = await self.assertFailure(connecting, DaemonUnreachable)
+        self.assertIn("permission denied", str(error))
 
     async def test_no_socket(self) -> None:
         """A file that is no socket is told."""

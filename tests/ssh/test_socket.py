@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import IReadWriteDescriptor
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
@@ -122,6 +122,14 @@ class FastSocketTests(SynchronousTestCase):
         self.socket.abortConnection()
         self.assertEqual(self.transport.calls, ["startWriting", "abortConnection"])
         self.assertFalse(hasattr(self.transport, "doRead"))
+
+    def test_last_words(self) -> None:
+        """What the server said before it closed is read, even if that is noticed while writing."""
+        self.far.send(b"Exceeded MaxStartups")
+        self.far.close()
+        self.socket.write(b"hello")
+        self.assertIs(self.transport.doWrite(), CONNECTION_LOST)
+        self.assertEqual(self.received, [b"Exceeded MaxStartups"])
 
     def test_release(self) -> None:
         """Once the connection is lost no memory is kept, nor the transport held."""
