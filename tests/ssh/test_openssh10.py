@@ -10,7 +10,7 @@ import os
 from twisted.trial.unittest import SkipTest
 
 from remotedocker.errors import AuthenticationFailed, SSHUnavailable
-from tests.ssh import test_login
+from tests.ssh import test_login, test_sshconfig
 from tests.support.openssh import OpenSSH, newer_openssh
 
 
@@ -56,6 +56,15 @@ class PenaltyTests(_Newer, test_login._LoginTestCase):
         remote.start()
         error = await self.assertFailure(remote.run("true"), SSHUnavailable)
         self.assertIn("(PerSourcePenalties in its sshd_config)", str(error))
+
+
+class ResolveTests(_Newer, test_sshconfig.ResolveTests):
+    """What its C{ssh -G} says."""
+
+    def setUp(self) -> None:
+        """It is found before the machine's own."""
+        super().setUp()
+        self.environ["PATH"] = f"{self.openssh().path}:{self.environ['PATH']}"
 
 
 class KeyTests(_Newer, test_login.KeyTests):
