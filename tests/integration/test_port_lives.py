@@ -281,6 +281,21 @@ class LinkTests(PortsTestCase):
                 pass
         self.shows(self.free[0])
 
+    def test_link_away(self) -> None:
+        """While SSH is away the port stays open: nobody can take it, and a connection waits for the link."""
+        self.serve(self.laptop, "web", "-p", f"{self.free[0]}:80")
+        self.shows(self.free[0])
+        self.addCleanup(self.remote.restart_sshd)
+        self.remote.stop_sshd()
+        self.remote.kill_ssh_sessions()
+        with socket.create_connection(("127.0.0.1", self.free[0]), timeout=30) as connection:
+            with socket.socket() as thief:
+                self.assertRaises(OSError, thief.bind, ("127.0.0.1", self.free[0]))
+            self.remote.start_sshd()
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            self.assertEqual(connection.recv(5), b"HTTP/")
+        self.shows(self.free[0])
+
     def test_events_lost(self) -> None:
         """What happened while the link was down is found by listing, whatever became of the events."""
         self.serve(self.laptop, "restarted", "-p", f"{self.free[0]}:80")

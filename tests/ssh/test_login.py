@@ -390,6 +390,16 @@ class AlgorithmTests(_LoginTestCase):
             self.assertEqual(agreed.cipher_in.decode(), cipher)
             await self.remote.stop()
 
+    async def test_hardened(self) -> None:
+        """A server that permits little, and nothing old, is as good."""
+        agreed = await self.negotiated(
+            "Ciphers aes256-gcm@openssh.com\nMACs hmac-sha2-512-etm@openssh.com\n"
+            "KexAlgorithms curve25519-sha256\nHostKeyAlgorithms ssh-ed25519\n"
+            "PubkeyAcceptedAlgorithms ssh-ed25519\nRequiredRSASize 3072"
+        )
+        self.assertEqual((agreed.kex, agreed.host_key), (b"curve25519-sha256", b"ssh-ed25519"))
+        self.assertEqual((agreed.cipher_in, agreed.mac_in), (b"aes256-gcm@openssh.com", b""))
+
     async def test_key_exchanges(self) -> None:
         """Each key exchange that both know works alone."""
         for name in (
