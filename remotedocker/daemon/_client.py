@@ -6,6 +6,7 @@ The remote daemon as the other packages see it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -26,12 +27,15 @@ __all__ = ["DaemonClient"]
 _NO_NAMES = frozenset({"", ".", ".."})
 """Segments of a path that Go's router takes away, so that the question would become another one."""
 
-_NO_SWARM = frozenset({404, 406, 503})
-"""The daemon (406: before 17.04) is no manager of a swarm; Podman (404) knows of none."""
+_NO_MANAGER = re.compile("not (a swarm manager|part of a swarm)")
+"""
+What dockerd says (with 503, and with 406 before 17.04) where it has no services to tell of. A manager that
+cannot tell at the moment, for want of a leader or of a key, answers 503, too.
+"""
 
 
 class _Missing(Exception):
-    """The daemon does not have what was asked for."""
+    """The daemon answered 404."""
 
 
 @implementer(IDaemon)
@@ -119,9 +123,13 @@ class DaemonClient:
 
     async def _services(self) -> list[dict[str, Any]] | None:
         try:
-            return _as_list(await self._ask("/services", _NO_SWARM), "services")
+            return _as_list(await self._ask("/services"), "services")
         except _Missing:
             return None
+        except DaemonError as error:
+            if _NO_MANAGER.search(error.message):
+                return None
+            raise
 
     async def _image_ports(self, image: str) -> tuple[ContainerPort, ...]:
         if not image:
@@ -144,14 +152,14 @@ class DaemonClient:
         except _Missing as error:
             raise DaemonError(code=404, reason=str(error)) from None
 
-    async def _ask(self, target: str, missing: frozenset[int] = frozenset({404})) -> Answer:
+    async def _ask(self, target: str) -> Answer:
         """
         @return: an answer of status 200.
-        @raise _Missing: its status is one of C{missing}.
+        @raise _Missing: it is a 404.
         @raise DaemonError: it is another.
         """
         answer = await self._questions.ask("GET", target)
-        if answer.head.status in missing:
+        if answer.head.status == 404:
             raise _Missing(error_reason(answer.body))
         if answer.head.status != 200:
             raise DaemonError(code=answer.head.status, reason=error_reason(answer.body))

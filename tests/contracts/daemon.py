@@ -130,6 +130,10 @@ class DaemonContract(_Base):
         """It provides the interface."""
         verifyObject(IDaemon, self.client)
 
+    async def test_no_services(self) -> None:
+        """A daemon that is in no swarm has none."""
+        self.assertIsNone(await self.client.services())
+
     async def test_version(self) -> None:
         """The daemon says what it is."""
         version = await self.client.version()

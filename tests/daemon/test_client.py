@@ -111,11 +111,12 @@ class AnswerTests(MemoryCase):
         self.assertEqual(self.result(self.client.services()), [])
         self.daemon.services = [{"ID": "s1"}]
         self.assertEqual(self.result(self.client.services()), [{"ID": "s1"}])
-        for status in (404, 406):
-            self.daemon.overrides["/services"] = json_answer(b'{"message":"no"}', status)
+        for status, reason in ((404, b"page not found"), (406, b"This node is not part of a swarm")):
+            self.daemon.overrides["/services"] = json_answer(b'{"message":"%b"}' % reason, status)
             self.assertIsNone(self.result(self.client.services()))
-        self.daemon.overrides["/services"] = json_answer(b'{"message":"no leader"}', 500)
-        self.assertIn("no leader", self.error(self.client.services(), DaemonError).message)
+        reason = b"The swarm does not have a leader"
+        self.daemon.overrides["/services"] = json_answer(b'{"message":"%b"}' % reason, 503)
+        self.assertIn("not have a leader", self.error(self.client.services(), DaemonError).message)
         self.daemon.overrides["/services"] = json_answer(b'{"a":1}')
         self.assertIn("list of services", self.error(self.client.services(), DaemonError).message)
 

@@ -267,8 +267,10 @@ class FakeDaemon(ProtocolFactory):
             return {"Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "Os": "linux"}
         if path == "/containers/json":
             return [self._summary(container) for container in self.containers.values()]
+        if path == "/services" and self.services is None:
+            return {"message": "This node is not a swarm manager."}
         if path == "/services":
-            return {"message": "no swarm"} if self.services is None else self.services
+            return self.services
         _, kind, *name, last = path.split("/")
         reference = unquote("/".join(name))
         if last == "json" and kind == "containers":
