@@ -59,6 +59,7 @@ _EXCHANGES = {
     ),
     "a stream": _request(b"GET /v1.41/events?since=1&until=2 HTTP/1.1", _LAST),
     "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not a whole TLS hello\r\n\r\n",
+    "an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     "garbage": b"\x00\xff\x01garbage\r\n\r\n",
     "printable garbage": b"how do you do\r\n\r\n",
 }
