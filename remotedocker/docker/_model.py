@@ -71,6 +71,8 @@ class MountForm(Enum):
     """An object of C{HostConfig.Mounts} (C{--mount}): a missing source is an error at create."""
     VOLUME = "VolumeOptions.DriverConfig"
     """A C{local} volume with C{o=bind} and C{device=/path}: fails at start when it is missing."""
+    SERVICE = "TaskTemplate.ContainerSpec.Mounts"
+    """As L{MOUNT}, of a service: its tasks are started by the swarm, whenever that likes."""
 
 
 @frozen

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from remotedocker.docker._json import JSONObject, JSONValue, Number, read_object, write
 from remotedocker.docker._labels import is_own_label
-from remotedocker.docker._model import ContainerPort, PortBinding, PortMap, ServicePlan, ServiceSpec
+from remotedocker.docker._model import (
+    ContainerPort,
+    MountForm,
+    PortBinding,
+    PortMap,
+    ServicePlan,
+    ServiceSpec,
+)
 from remotedocker.docker._mounts import Slot, apply_placed, mount_slots
 from remotedocker.docker._ports import parse_port
 
@@ -64,9 +71,8 @@ class ServiceRequest:
         slots = mount_slots(_container_spec(document).children("Mounts"))
         published = document.child("EndpointSpec").children("Ports")
         ports, task_ports, others = _sorted(map(_read_port, published))
-        spec = ServiceSpec(
-            document.text("Name"), tuple(slot.mount for slot in slots), ports, task_ports, others
-        )
+        mounts = tuple(evolve(slot.mount, form=MountForm.SERVICE) for slot in slots)
+        spec = ServiceSpec(document.text("Name"), mounts, ports, task_ports, others)
         return cls(spec, body, document, slots)
 
     def rewrite(self, plan: ServicePlan) -> bytes:

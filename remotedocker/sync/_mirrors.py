@@ -134,9 +134,23 @@ class Mirrors:
             facts = await self._host.facts()
             self._base = facts.base.decode("utf-8", "surrogateescape")
             await self._settle_missing([choice for choice in choices if choice.missing])
-            return await self._make(list(choices), facts.base)
+            placed = await self._make(list(choices), facts.base)
+            await self._serve([each for each in placed if each.mount.form is MountForm.SERVICE])
+            return placed
         except StreamLost as lost:
             raise SourceUnusable(source=mounts[0].source, reason=str(lost)) from lost
+
+    async def _serve(self, placed: Sequence[PlacedMount]) -> None:
+        """
+        The mounts of a service are complete before it is made, and used from then on: no start of ours comes
+        before those of its tasks, and nobody tells of their ends.
+        """
+        for each in placed:
+            if each.mirrored:
+                user = f"service {each.remote_source}"
+                self.attach(user, {each.remote_source: each.mount.read_only})
+                await self.ready(user)
+                self.running(user)
 
     def _choose(self, mount: BindMount) -> _Choice:
         """Decides by the name and by what the laptop has."""

@@ -62,8 +62,8 @@ class ServiceRequestTests(SynchronousTestCase):
         self.assertEqual(
             request.spec.mounts,
             (
-                BindMount("/a", "/x", True, MountForm.MOUNT, False),
-                BindMount("/b", "/z", False, MountForm.MOUNT, False),
+                BindMount("/a", "/x", True, MountForm.SERVICE, False),
+                BindMount("/b", "/z", False, MountForm.SERVICE, False),
             ),
         )
         placed = tuple(PlacedMount(mount, "/m" + mount.source, True) for mount in request.spec.mounts)

@@ -443,6 +443,9 @@ class PlaceTests(FilesTestCase):
         self.wait_for(lambda: seen(b"one\n"), "the task sees the file", _WAIT)
         (self.tree / "file").write_text("two\n")
         self.wait_for(lambda: seen(b"two\n"), "it sees the edit", _WAIT)
+        task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
+        self.remote.docker("exec", task, "sh", "-c", "echo three > /x/made")
+        self.wait_for(lambda: (self.tree / "made").exists(), "what it wrote is here", _WAIT)
 
     def test_volumes_from(self) -> None:
         """A container that takes another's mounts has the files, and its changes come back."""

@@ -371,6 +371,17 @@ class PullTests(MirrorsTestCase):
         self.assertEqual((self.laptop / "out").read_text(), "last words")
         await self.mirrors.collect("c1")
 
+    async def test_service(self) -> None:
+        """The mount of a service is complete when it is placed, and current from then on, both ways."""
+        (self.laptop / "a").write_text("one")
+        mount = BindMount(str(self.laptop), "/x", form=MountForm.SERVICE)
+        (placed,) = await self.mirrors.place([mount])
+        there = Path(placed.remote_source)
+        self.assertEqual((there / "a").read_text(), "one")
+        (self.laptop / "b").write_text("two")
+        (there / "c").write_text("three")
+        await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
+
     async def test_ended_without_a_login(self) -> None:
         """Nobody waits for what cannot come; it comes with the next login."""
         placed = await self.mount(self.laptop)
