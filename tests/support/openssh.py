@@ -69,7 +69,12 @@ def newer_openssh() -> OpenSSH:
     """
     tree = unpack_release(_RELEASE, _PACKAGES, cache_directory() / f"openssh-{_NEWER}", _make_wrappers)
     wrappers = tree / "run"
-    config = (f"SshdSessionPath {wrappers}/sshd-session", f"SshdAuthPath {wrappers}/sshd-auth")
+    config = (
+        f"SshdSessionPath {wrappers}/sshd-session",
+        f"SshdAuthPath {wrappers}/sshd-auth",
+        # Logins that fail, as they must in some tests, would make the others wait.
+        "PerSourcePenalties no",
+    )
     return OpenSSH(_NEWER, f"{wrappers}/sshd", config, str(wrappers))
 
 
