@@ -144,7 +144,9 @@ class Mirror:
         """
         await self._load()
         self.watch()
-        if self._watcher is not None and not self._whole:
+        looking = self._worker is not None and self._taken_whole
+        if self._watcher is not None and self.users and not (self._whole or looking):
+            # It was measured for those, and what changed since is known.
             return []
         scan = await self._means.run(self.eye.whole, self.passes.agreement.base)
         if self._watcher is not None and self._worker is None:

@@ -65,7 +65,7 @@ class MirrorTestCase(TestCase):
         """Counts."""
         self.reports += 1
 
-    async def fails(self, waiting: Deferred[None], kind: type[RemoteDockerError] = SyncFailed) -> str:
+    async def fails(self, waiting: Deferred[Any], kind: type[RemoteDockerError] = SyncFailed) -> str:
         """@return: with what it fails."""
         try:
             await waiting
@@ -151,6 +151,20 @@ class WishTests(MirrorTestCase):
         message = await self.fails(mirror.wish(remote=False), TreeTooLarge)
         for part in ("4.9 KiB", "2.0 KiB", "--max-tree-size"):
             self.assertIn(part, message)
+
+    async def test_grown_too_large(self) -> None:
+        """A tree that nobody uses is measured each time, whatever passes were done since it was refused."""
+        mirror = await self.make(max_tree_files=5)
+        for number in range(9):
+            (self.laptop / f"f{number}").write_text("x")
+        for _ in range(2):
+            await self.fails(Deferred.fromCoroutine(mirror.measure()), TreeTooLarge)
+        for number in range(7):
+            (self.laptop / f"f{number}").unlink()
+        await mirror.wish(remote=False)
+        for number in range(7):
+            (self.laptop / f"f{number}").write_text("x")
+        await self.fails(Deferred.fromCoroutine(mirror.measure()), TreeTooLarge)
 
 
 class SafetyTests(MirrorTestCase):
