@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 
+from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from remotedocker.errors import AuthenticationFailed, SSHUnavailable
 from tests.ssh import test_login, test_sshconfig
+from tests.support import wait_until
 from tests.support.openssh import OpenSSH, newer_openssh
 
 
@@ -47,11 +49,14 @@ class PenaltyTests(_Newer, test_login._LoginTestCase):
     """What only OpenSSH 10 does by default: addresses that fail to log in wait."""
 
     async def test_penalty(self) -> None:
-        """That it lets this address wait is told as the reason, and later the login succeeds."""
-        self.start_server("PerSourcePenalties authfail:20s min:15s")
+        """That it lets this address wait is told as the reason."""
+        server = self.start_server("PerSourcePenalties authfail:20s min:15s")
         wrong = self.new_key("ed25519", authorize=False)
         await self.refusal(AuthenticationFailed, identities=(wrong,))
         await self.remote.stop()
+        # It is given when the session's process has ended.
+        log = server.directory / "log"
+        await wait_until(reactor, lambda: "penalty: failed authentication" in log.read_text())
         remote = self.make_remote(wait_for_ssh=2.0)
         remote.start()
         error = await self.assertFailure(remote.run("true"), SSHUnavailable)
