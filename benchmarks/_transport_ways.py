@@ -84,6 +84,8 @@ class Link:
         """C{DOCKER_HOST} for a way."""
         if way == DOCKER_SSH:
             return f"ssh://{self.remote.user}@{self.address}"
+        if way == RAW:
+            return f"tcp://{self.address}:{_STREAM_PORT}"
         return self._child(way, _DAEMON).unix_host
 
     def environment(self, way: str) -> dict[str, str]:
