@@ -71,6 +71,10 @@ class Link:
             f"User {remote.user}\nIdentityFile {remote.identity}\nIdentitiesOnly yes\n"
             f"UserKnownHostsFile {known_hosts}\nGlobalKnownHostsFile /dev/null\nBatchMode yes\n"
         )
+        self._shim = directory / "bin" / "ssh"
+        self._shim.parent.mkdir()
+        self._shim.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {self.ssh_config} "$@"\n')
+        self._shim.chmod(0o755)
         self._known_hosts = known_hosts
         self._children: dict[tuple[str, str], Child] = {}
 
@@ -90,14 +94,9 @@ class Link:
 
     def environment(self, way: str) -> dict[str, str]:
         """The environment of a docker CLI that takes a way."""
-        shims = self.directory / "bin"
-        if not shims.exists():
-            shims.mkdir()
-            shim = shims / "ssh"
-            shim.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {self.ssh_config} "$@"\n')
-            shim.chmod(0o755)
         inherited = laptop_environment(self.directory)
-        return {**inherited, "DOCKER_HOST": self.docker_host(way), "PATH": f"{shims}:{inherited['PATH']}"}
+        path = f"{self._shim.parent}:{inherited['PATH']}"
+        return {**inherited, "DOCKER_HOST": self.docker_host(way), "PATH": path}
 
     def process(self, way: str) -> int:
         """The process id of a way to the daemon."""
