@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
-from remotedocker.sync._flow import InThread
+from remotedocker.sync._flow import InThread, all_of
 from remotedocker.sync._operations import (
     Delete,
     HardLink,
@@ -54,17 +54,7 @@ async def together(work: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
 
         return Deferred.fromCoroutine(run())
 
-    started: list[Deferred[T]] = [tokens.run(begin, each) for each in work]
-    results: list[T] = []
-    error: Exception | None = None
-    for each in started:
-        try:
-            results.append(await each)
-        except Exception as failed:
-            error = error or failed
-    if error is not None:
-        raise error
-    return results
+    return await all_of([tokens.run(begin, each) for each in work])
 
 
 def entry_of_attributes(attributes: FileAttributes) -> Entry | None:

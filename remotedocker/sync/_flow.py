@@ -1,11 +1,11 @@
 # -*- test-case-name: tests.sync.test_flow -*-
 """
-Streams of bytes from and to threads, at the speed of the transport.
+Waiting for several things, and streams of bytes from and to threads, at the speed of the transport.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-__all__ = ["Gate", "InThread", "in_thread_of", "pump"]
+__all__ = ["Gate", "InThread", "all_of", "in_thread_of", "pump"]
 
 T = TypeVar("T")
 
@@ -34,6 +34,20 @@ def in_thread_of(reactor: Any) -> InThread:
         return result
 
     return run
+
+
+async def all_of(waiting: Sequence[Deferred[T]]) -> list[T]:
+    """Waits for all, even if some fail; raises what the first failed with."""
+    error: Exception | None = None
+    results: list[T] = []
+    for each in waiting:
+        try:
+            results.append(await each)
+        except Exception as failed:
+            error = error or failed
+    if error is not None:
+        raise error
+    return results
 
 
 @implementer(IPushProducer)

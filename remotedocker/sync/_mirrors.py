@@ -23,7 +23,7 @@ from remotedocker.errors import RemoteDockerError, SourceMissing, SourceUnusable
 from remotedocker.interfaces import IMirrors, IRemote, IRemoteObserver
 from remotedocker.state import write_atomically
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
-from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._flow import all_of, in_thread_of
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
@@ -205,7 +205,7 @@ class Mirrors:
                 mirrors[choice.real] = self._mirrors_for(choice.real, choice.is_file)
         each_once = {id(mirror): mirror for group in mirrors.values() for mirror in group}
         measured = [Deferred.fromCoroutine(mirror.measure()) for mirror in each_once.values()]
-        warnings = dict(zip(each_once, await _all(measured), strict=False))
+        warnings = dict(zip(each_once, await all_of(measured), strict=False))
         wanted = [choice for choice in choices if choice.real is not None]
         places = [(_place(choice.real or b""), choice.is_file) for choice in wanted]
         for choice, problem in zip(wanted, await self._host.make_places(places), strict=False):
@@ -284,7 +284,7 @@ class Mirrors:
     def ready(self, container_id: str) -> Deferred[None]:
         """See L{IMirrors.ready}."""
         waiting = [mirror.wish(remote=False) for mirror, _ in self._of(container_id)]
-        return Deferred.fromCoroutine(_all(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
 
     def running(self, container_id: str) -> None:
         """See L{IMirrors.running}."""
@@ -308,7 +308,7 @@ class Mirrors:
             for mirror, read_only in self._of(container_id)
             if not read_only and mirror.two_way
         ]
-        return Deferred.fromCoroutine(_all(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
 
     def stopped(self, container_id: str) -> None:
         """See L{IMirrors.stopped}; what it wrote last is brought back, even if nobody waits for that."""
@@ -359,17 +359,3 @@ class Mirrors:
 
 def _place(real: bytes) -> bytes:
     return os.fsencode(place_of(os.fsdecode(real)))
-
-
-async def _all(waiting: Sequence[Deferred[Any]]) -> list[Any]:
-    """Waits for all, even if some fail; raises what the first failed with."""
-    error: BaseException | None = None
-    results: list[Any] = []
-    for each in waiting:
-        try:
-            results.append(await each)
-        except Exception as failed:
-            error = error or failed
-    if error is not None:
-        raise error
-    return results

@@ -12,7 +12,30 @@ from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from remotedocker.sync._flow import Gate, in_thread_of, pump
+from remotedocker.sync._flow import Gate, all_of, in_thread_of, pump
+
+
+class AllOfTests(SynchronousTestCase):
+    """L{all_of}."""
+
+    def test_results(self) -> None:
+        """What all fired with, in their order, whichever was first."""
+        first, second = Deferred[str](), Deferred[str]()
+        waiting = Deferred.fromCoroutine(all_of([first, second]))
+        second.callback("second")
+        self.assertNoResult(waiting)
+        first.callback("first")
+        self.assertEqual(self.successResultOf(waiting), ["first", "second"])
+
+    def test_failed(self) -> None:
+        """The first error in their order is raised, when all have ended, and none goes unhandled."""
+        each: list[Deferred[None]] = [Deferred(), Deferred(), Deferred()]
+        waiting = Deferred.fromCoroutine(all_of(each))
+        each[1].errback(ValueError("second"))
+        each[0].errback(KeyError("first"))
+        self.assertNoResult(waiting)
+        each[2].callback(None)
+        self.failureResultOf(waiting, KeyError)
 
 
 class GateTests(SynchronousTestCase):

@@ -61,6 +61,30 @@ class MirrorTestCase(TestCase):
         await host.make_places([(b"/copy", False)])
         return mirror
 
+    async def make_unreliable(self, listed: str, end: str) -> Path:
+        """
+        Makes the mirror, of four files, anew on a remote whose C{find} can be broken.
+
+        @param listed: the one file that it lists then.
+        @param end: the shell command that it ends with then.
+        @return: while this file is there, it is broken.
+        """
+        await self.host.close()
+        tools, flag = self.state / "tools", self.state / "broken"
+        tools.mkdir()
+        real = shutil.which("find")
+        (tools / "find").write_text(
+            f'#!/bin/sh\n[ -e {flag} ] || exec {real} "$@"\n'
+            f'{real} . -path ./a -prune -o -path . -printf "+$F" -o -name {listed} -printf "$F"\n{end}\n'
+        )
+        (tools / "find").chmod(0o755)
+        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
+        self.mirror = await self.make()
+        for name in "abcd":
+            (self.laptop / name).write_text(name)
+        await self.mirror.wish(remote=True)
+        return flag
+
     def report(self) -> None:
         """Counts."""
         self.reports += 1
@@ -213,20 +237,7 @@ class SafetyTests(MirrorTestCase):
 
     async def test_listing_cut_off(self) -> None:
         """What a C{find} that was killed did not come to list is not taken for gone."""
-        await self.host.close()
-        tools, flag = self.state / "tools", self.state / "kill"
-        tools.mkdir()
-        real = shutil.which("find")
-        (tools / "find").write_text(
-            f'#!/bin/sh\n[ -e {flag} ] || exec {real} "$@"\n'
-            f'{real} . -path ./a -prune -o -path . -printf "+$F" -o -name a -printf "$F"\nkill -9 $$\n'
-        )
-        (tools / "find").chmod(0o755)
-        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
-        self.mirror = await self.make()
-        for name in "abcd":
-            (self.laptop / name).write_text(name)
-        await self.mirror.wish(remote=True)
+        flag = await self.make_unreliable("a", "kill -9 $$")
         for entirely in (True, False):
             self.mirror.passes.forget_remote(entirely)
             flag.touch()
@@ -347,20 +358,7 @@ class SafetyTests(MirrorTestCase):
 
     async def test_listing_error(self) -> None:
         """What a C{find} that met an error did not list is not taken for gone; without the error it is."""
-        await self.host.close()
-        tools, flag = self.state / "tools", self.state / "broken"
-        tools.mkdir()
-        real = shutil.which("find")
-        (tools / "find").write_text(
-            f'#!/bin/sh\n[ -e {flag} ] || exec {real} "$@"\n'
-            f'{real} . -path ./a -prune -o -path . -printf "+$F" -o -name b -printf "$F"\nexit 1\n'
-        )
-        (tools / "find").chmod(0o755)
-        self.remote.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
-        self.mirror = await self.make()
-        for name in "abcd":
-            (self.laptop / name).write_text(name)
-        await self.mirror.wish(remote=True)
+        flag = await self.make_unreliable("b", "exit 1")
         (self.there / "d").unlink()
         for entirely in (True, False):
             self.mirror.passes.forget_remote(entirely)
