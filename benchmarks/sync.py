@@ -79,8 +79,13 @@ class Bench:
         """Ends it."""
         subprocess.run(f"{self.ssh} -O exit {self.user}", shell=True, check=False, stderr=subprocess.DEVNULL)
 
+    def settle(self) -> None:
+        """Has the file system finish what was done before, which would be in the way of who comes next."""
+        os.sync()
+
     async def shell(self, command: str) -> float:
         """@return: the seconds that C{command} took."""
+        self.settle()
         start = time.perf_counter()
         await deferToThread(subprocess.run, command, shell=True, check=True)
         return time.perf_counter() - start
@@ -133,6 +138,9 @@ class Ours:
         await self.remote.when_connected()
         self.mirrors.start()
         await self.mirrors._host.facts()
+        # The connection for bulk has a login of its own; the others' are warm, too.
+        while not all(link.login is not None for link in self.remote._bulk):
+            await deferLater(reactor, 0.05, lambda: None)
 
     async def mount(self, source: Path) -> tuple[float, Path]:
         """@return: the seconds from the create to the barrier's end, and the remote's place."""
@@ -142,6 +150,11 @@ class Ours:
         self.mirrors.attach(str(self.container), {placed.remote_source: False})
         await self.mirrors.ready(str(self.container))
         return time.perf_counter() - start, Path(placed.remote_source)
+
+    async def unmount(self) -> None:
+        """Returns when nothing has what was mounted last."""
+        self.mirrors.release(str(self.container))
+        await self.mirrors.collect(str(self.container))
 
     async def stop(self) -> None:
         """Logs out."""
@@ -153,25 +166,30 @@ Row = dict[str, list[float]]
 
 
 async def first_upload(bench: Bench, files: int, size: int, rounds: int) -> Row:
-    """A tree that the remote does not have."""
+    """A tree that the remote does not have, over connections that are there already."""
     row: Row = {"ours": [], "rsync": [], "tar": []}
     source = bench.top / "laptop" / f"t{files}-{size}"
     if not source.exists():
         source.mkdir(parents=True)
         make_tree(source, files, size)
-    for _ in range(rounds):
-        ours = Ours(bench)
-        await ours.start()
+    ours = Ours(bench)
+    await ours.start()
+    for number in range(rounds):
+        # Another path is another tree.
+        source = source.rename(source.with_name(f"t{files}-{size}-{bench.port}-{number}"))
         seconds, place = await ours.mount(source)
         row["ours"].append(seconds)
         subprocess.run(["diff", "-r", source, place], check=True)
-        await ours.stop()
+        await ours.unmount()
+        shutil.rmtree(place)
         for name in ("rsync", "tar"):
             target = bench.directory(name)
             target.mkdir(parents=True)
             row[name].append(await getattr(bench, name)(source, target))
             shutil.rmtree(target)
-        shutil.rmtree(ours.root, ignore_errors=True)
+    source.rename(source.with_name(f"t{files}-{size}"))
+    await ours.stop()
+    shutil.rmtree(ours.root, ignore_errors=True)
     return row
 
 

@@ -142,13 +142,14 @@ class IRemote(Interface):
     def tcp_endpoint(host: str, port: int) -> IStreamClientEndpoint:
         """C{host:port} as seen from the remote host (RFC 4254 section 7.2, C{direct-tcpip})."""
 
-    def command_endpoint(command: str) -> IStreamClientEndpoint:
+    def command_endpoint(command: str, ahead: bool = False) -> IStreamClientEndpoint:
         """
         A command run by the SSH user's shell (RFC 4254 section 6.5), its standard input and output
-        as the stream. The protocol's C{connectionLost} reason is
-        L{ConnectionDone<twisted.internet.error.ConnectionDone>} for exit status 0, otherwise
-        L{ProcessTerminated<twisted.internet.error.ProcessTerminated>}; its C{args[0]} ends with
-        the last of standard error.
+        as the stream. C{ahead} of its need it gets no session on the first connection: if that is the
+        only one, connecting fails with L{SSHError<remotedocker.errors.SSHError>}. The reason for
+        C{connectionLost} is L{ConnectionDone<twisted.internet.error.ConnectionDone>} for exit status 0,
+        otherwise L{ProcessTerminated<twisted.internet.error.ProcessTerminated>}, whose C{args[0]} ends
+        with the last of standard error.
         """
 
     def run(command: str, stdin: bytes = b"") -> Deferred[CommandResult]:

@@ -209,13 +209,15 @@ class Remote:
 
         return ChannelEndpoint(obtain, f"{host}:{port}")
 
-    async def _open_session(self, make: Callable[[Connection], Channel], what: str) -> Channel:
+    async def _open_session(
+        self, links: Sequence[Link], make: Callable[[Connection], Channel], what: str
+    ) -> Channel:
         """
-        Opens a session on a bulk link, or on the first one where the server allows no more on that.
+        Opens a session on one of C{links}, on the next one where the server allows no more on that.
 
         @param what: for messages.
         """
-        words = ""
+        words = "there is no connection for it"
 
         async def use(connection: Connection) -> Channel:
             try:
@@ -227,7 +229,7 @@ class Remote:
                 await connection.ask_if_alive()
                 return cast(Channel, await connection.open(make(connection)))
 
-        for link in self._links(bulk=True):
+        for link in links:
             login = link.login
             if login is not None:
                 await login.primed.wait()
@@ -237,12 +239,15 @@ class Remote:
                 words = refused.words
         raise SSHError(destination=self.destination, reason=f"it {what} ({words}); {_TOO_FEW_SESSIONS}")
 
-    def command_endpoint(self, command: str) -> IStreamClientEndpoint:
+    def command_endpoint(self, command: str, ahead: bool = False) -> IStreamClientEndpoint:
         """See L{IRemote.command_endpoint}."""
 
         async def obtain() -> Channel:
+            links = self._links(bulk=True)
             return await self._open_session(
-                lambda connection: CommandChannel(connection, command), "runs no command"
+                links[:-1] if ahead else links,
+                lambda connection: CommandChannel(connection, command),
+                "runs no command",
             )
 
         return ChannelEndpoint(obtain, f"`{command}`")
@@ -250,7 +255,9 @@ class Remote:
     async def _open_sftp(self) -> Channel:
         """@return: a channel to the server's SFTP subsystem."""
         return await self._open_session(
-            lambda connection: SubsystemChannel(connection, "sftp"), "opens no SFTP session"
+            self._links(bulk=True),
+            lambda connection: SubsystemChannel(connection, "sftp"),
+            "opens no SFTP session",
         )
 
     def run(self, command: str, stdin: bytes = b"") -> Deferred[CommandResult]:

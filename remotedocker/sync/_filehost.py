@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
-from attrs import evolve
 from twisted.internet.defer import DeferredLock
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
@@ -143,7 +142,7 @@ class FileHost:
             for directory, names in zip(
                 directories, await self._list_level(files, root, directories), strict=True
             ):
-                records.append(evolve(directory, unreadable=names is None))
+                records.append(directory._replace(unreadable=names is None))
                 level += names or []
         return records, b"0"
 

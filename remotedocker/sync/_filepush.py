@@ -32,8 +32,8 @@ from remotedocker.sync._operations import (
     SetMode,
     WriteFile,
 )
+from remotedocker.sync._packing import open_source, read_source
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Facts, Pushed
-from remotedocker.sync._tar import open_source, read_source
 from remotedocker.sync._transfer import Tree
 from remotedocker.sync._tree import Entry, same_content
 

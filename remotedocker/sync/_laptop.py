@@ -195,11 +195,13 @@ class LaptopTree:
         @return: what is there now.
         @raise Refused: it is not what was there at the last look.
         """
-        found = self.look(descriptor, name)
-        if found is None or expected is None:
-            if found is not expected:
+        if expected is None:
+            if os.access(name, os.F_OK, dir_fd=descriptor, follow_symlinks=False):
                 raise Refused("it was changed on the laptop meanwhile")
             return None
+        found = self.look(descriptor, name)
+        if found is None:
+            raise Refused("it was changed on the laptop meanwhile")
         whole = found.is_directory or (found.size, found.mtime) == (expected.size, expected.mtime)
         if (found.mode, found.target) != (expected.mode, expected.target) or not whole:
             raise Refused("it was changed on the laptop meanwhile")
@@ -329,22 +331,22 @@ class FileReceiver:
     _prefix: bytes = field(init=False, factory=lambda: _temporary())
     _count: int = field(init=False, default=0)
     _temporary: bytes = field(init=False, default=b"")
-    _answered: set[bytes] = field(init=False, factory=set)
+    _unanswered: dict[bytes, WriteFile] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unanswered = dict(self.wanted)
 
     def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
         """A file begins: opens its temporary file."""
-        path = name[2:] if name.startswith(b"./") else name
-        if self.tree.is_file and b"" in self.wanted:
-            path = b""
-        operation = self.wanted.get(path)
-        if operation is None or path in self._answered:
+        path = b"" if self.tree.is_file else name[2:] if name[:2] == b"./" else name
+        operation = self._unanswered.pop(path, None)
+        if operation is None:
             return
-        self._answered.add(path)
-        if not entry.is_file or link:
+        if link or not entry.is_file:
             self.pulled.failed.append((operation, "it is no regular file any more"))
             return
         known = operation.entry
-        if (entry.size, entry.mtime // _SECOND) == (known.size, known.mtime // _SECOND):
+        if entry.size == known.size and entry.mtime // _SECOND == known.mtime // _SECOND:
             # The listing knows the fraction of the second, the stream does not.
             entry = known if entry.mode == known.mode else entry._replace(mtime=known.mtime)
         self._count += 1
@@ -411,9 +413,8 @@ class FileReceiver:
         """
         if self._current is not None:
             self._fail(self._current, Refused("the stream of files was cut off"))
-        for path, operation in self.wanted.items():
-            if path not in self._answered:
-                self.pulled.failed.append((operation, "the remote could not read it"))
+        for operation in self._unanswered.values():
+            self.pulled.failed.append((operation, "the remote could not read it"))
         self._leave()
         return self.pulled
 

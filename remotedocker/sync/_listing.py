@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Container, Iterable
+from typing import NamedTuple
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tree import Base, Entry, ancestors, parent_of, same
@@ -29,13 +30,12 @@ __all__ = [
 
 _FORMAT = rb" %y %m %s %T@ %i %n %p\0%l\0"
 _UNREADABLE = rb"-type d \( ! -readable -o ! -executable \) -prune"
-_TYPES = {"d": stat.S_IFDIR, "f": stat.S_IFREG, "l": stat.S_IFLNK}
+_TYPES = {b"d": stat.S_IFDIR, b"f": stat.S_IFREG, b"l": stat.S_IFLNK}
 
 
-@frozen
-class Listed:
+class Listed(NamedTuple):
     """
-    One record.
+    One record; a plain tuple, for there are many.
 
     @ivar entry: None for what can be no part of a mirror (a socket, a device).
     @ivar complete: all names in this directory were listed.
@@ -116,8 +116,8 @@ def parse_listing(output: bytes) -> list[Listed]:
             records.append(Listed(b"", None, unreadable=True))
             continue
         flags, kind, mode, size, time, inode, links, path = fields[position].split(b" ", 7)
-        path = path[2:] if path.startswith(b"./") else b"" if path == b"." else path
-        type_bits = _TYPES.get(kind.decode("ascii"))
+        path = path[2:] if path[:2] == b"./" else b"" if path == b"." else path
+        type_bits = _TYPES.get(kind)
         entry = None
         if type_bits is not None:
             seconds, _, fraction = time.partition(b".")

@@ -21,10 +21,10 @@ from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
 from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rename, SetMode, WriteFile
+from remotedocker.sync._packing import UNSTABLE
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tar import UNSTABLE
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Around, Entry, Moved, Scan, ancestors, moved
 
 __all__ = ["Look", "Passes"]

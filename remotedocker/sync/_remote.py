@@ -17,15 +17,17 @@ from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
+from remotedocker.sync._commands import Commands
 from remotedocker.sync._flow import InThread, pump
 from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
 from remotedocker.sync._operations import Operation, WriteFile
+from remotedocker.sync._packing import UNSTABLE
 from remotedocker.sync._plain import parse_plain, plain_command
 from remotedocker.sync._said import FAILED, cause_of, failures, kept, known_cause
 from remotedocker.sync._script import ScriptBuilder
-from remotedocker.sync._shell import CommandStream, Shell, StreamLost
+from remotedocker.sync._shell import Shell, StreamLost
 from remotedocker.sync._shellwords import quote
-from remotedocker.sync._tar import UNSTABLE, TarFormatError, TarReader, TarSink
+from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry
 
@@ -122,7 +124,7 @@ class RemoteHost:
         self._facts: Facts | None = None
         self._opening = DeferredLock()
         self._serial = 0
-        self._streams: set[CommandStream] = set()
+        self._commands = Commands(remote)
         self._closed = False
 
     async def facts(self) -> Facts:
@@ -154,6 +156,7 @@ class RemoteHost:
             except RemoteDockerError:
                 await self._end()
                 raise
+            self._commands.prepare()
             return shell
         finally:
             self._opening.release()
@@ -194,9 +197,7 @@ class RemoteHost:
     async def close(self) -> None:
         """Ends the shell for good."""
         self._closed = True
-        for stream in list(self._streams):
-            stream.abort()
-            await stream.gone
+        await self._commands.close()
         await self._end()
 
     async def _end(self) -> None:
@@ -362,13 +363,12 @@ class RemoteHost:
         self._serial += 1
         builder.stage = facts.stage + b"/b%d" % self._serial
         builder.add(operations)
-        where = quote(builder.stage).decode("utf-8", "surrogateescape")
         command = (
-            f"exec 2>&1; umask 077; mkdir -p {where} && cd {where} && tar -xpf - && sh ./s;"
-            f" e=$?; cd /; rm -rf {where}; printf '\\nE%d ' $e"
+            b"exec 2>&1; umask 077; mkdir -p %(s)s && cd %(s)s && tar -xpf - && sh ./s;"
+            b" e=$?; cd /; rm -rf %(s)s; printf '\\nE%%d ' $e" % {b"s": quote(builder.stage)}
         )
         output: list[bytes] = []
-        stream = await self._command(f"exec sh -c {_quoted(command)}", output.append)
+        stream = await self._commands.open(command, output.append)
         chunks = archive(builder, sent, skipped)
         reason = "the stream of files was cut off"
         try:
@@ -392,14 +392,6 @@ class RemoteHost:
             raise self.error("write below", builder.place, cause_of(head))
         return head
 
-    async def _command(self, command: str, receive: Callable[[bytes], None]) -> CommandStream:
-        factory = ProtocolFactory.forProtocol(lambda: CommandStream(receive))
-        stream = await self.remote.command_endpoint(command).connect(factory)
-        assert isinstance(stream, CommandStream)
-        self._streams.add(stream)
-        stream.gone.addCallback(lambda _: self._streams.discard(stream))
-        return stream
-
     async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
         """
         Reads files of the remote; C{sink} is called in a thread.
@@ -411,13 +403,12 @@ class RemoteHost:
         if names == [b"./"]:
             directory, _, name = directory.rpartition(b"/")
             names = [b"./" + name]
-        program = "tar -c --no-recursion --hard-dereference --format=gnu --null -T - -f -"
+        program = b"tar -c --no-recursion --hard-dereference --format=gnu --null -T - -f -"
         if not facts.gnu_tar:
-            program = "xargs -0 tar -c -f -"
-        where = quote(directory).decode("utf-8", "surrogateescape")
-        command = f"cd -P -- {where} && exec {program} 2>/dev/null"
+            program = b"xargs -0 tar -c -f -"
         receiver = Receiver(TarReader(sink, several=not facts.gnu_tar), self._run)
-        stream = await self._command(f"exec sh -c {_quoted(command)}", receiver.take)
+        command = b"cd -P -- %s && exec %s 2>/dev/null" % (quote(directory), program)
+        stream = await self._commands.open(command, receiver.take)
         receiver.transport = stream.transport
         stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)
         listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
@@ -431,7 +422,3 @@ class RemoteHost:
             await receiver.drained()
         except TarFormatError as error:
             raise StreamLost(f"what the remote sent is no archive: {error}") from error
-
-
-def _quoted(command: str) -> str:
-    return "'" + command.replace("'", "'\\''") + "'"

@@ -7,7 +7,8 @@ shell ends up where the path says: a symbolic link that a container planted in t
 followed. A step that fails prints C{\\nF<step> } behind what the failed command said, and the script goes on.
 
 New content comes from a stage: a directory outside the tree, on the same file system, into which a tar
-stream was unpacked; or, while it is small, from the script itself.
+stream was unpacked; or, while it is small, from the script itself. What overwrites files where they are comes
+into the stage as archives of its own, which are unpacked over the tree when they are complete.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 from attrs import define, field
 
+from remotedocker.sync._guards import same_files, unchanged
 from remotedocker.sync._operations import (
     Delete,
     HardLink,
@@ -26,14 +28,17 @@ from remotedocker.sync._operations import (
     SetMode,
     WriteFile,
 )
+from remotedocker.sync._packing import Member
 from remotedocker.sync._shellwords import print_literal, quote, timestamp
-from remotedocker.sync._tar import Member, decimal_time
 from remotedocker.sync._tree import Entry
 
-__all__ = ["ScriptBuilder", "Step"]
+__all__ = ["PARTS", "ScriptBuilder", "Step"]
 
 StagedOperation = MakeDirectory | WriteFile | MakeSymlink | HardLink
 """What brings something new to the remote."""
+
+PARTS = b"o"
+"""The directory of the stage with the archives of what is overwritten."""
 
 _ARGUMENTS = 500
 _GROUP = 200
@@ -75,6 +80,9 @@ class ScriptBuilder:
     @ivar unpacks: the remote's C{tar} can overwrite files in place.
     @ivar coarse: the remote's tools know whole seconds only.
     @ivar superuser: owners can be given to files.
+    @ivar steps: what is to be done, in order.
+    @ivar staged: what is to be in the stage, by its name there.
+    @ivar overwritten: the files whose content is to be in the stage's directory L{PARTS}, as archives.
     """
 
     base: bytes
@@ -90,6 +98,7 @@ class ScriptBuilder:
     superuser: bool = False
     steps: list[Step] = field(init=False, factory=list)
     staged: dict[bytes, StagedOperation] = field(init=False, factory=dict)
+    overwritten: list[WriteFile] = field(init=False, factory=list)
     _new: dict[bytes, tuple[bytes, Step]] = field(init=False, factory=dict)
     _links: dict[bytes, bytes] = field(init=False, factory=dict)
     _sources: dict[bytes, bytes] = field(init=False, factory=dict)
@@ -131,7 +140,7 @@ class ScriptBuilder:
             self._step(directory, b"chmod %s %s" % (mode, self._name(directory.path)))
         if self._expected:
             tests = [
-                self._compared(self._expected[start : start + _ARGUMENTS])
+                same_files(self._expected[start : start + _ARGUMENTS], self.coarse)
                 for start in range(0, len(self._expected), _ARGUMENTS)
             ]
             self.steps.insert(0, Step(b"", list(operations), tests, final=True))
@@ -201,24 +210,7 @@ class ScriptBuilder:
 
     def _guards(self, expected: Sequence[tuple[bytes, Entry | None]]) -> list[bytes]:
         """@return: tests that hold if the files (by shell word) are as they should be."""
-        if not self.guarded:
-            return []
-        tests = [
-            b"[ ! -e %(n)s ] && [ ! -L %(n)s ]" % {b"n": name} for name, entry in expected if entry is None
-        ]
-        tests += [b"[ -L %s ]" % name for name, entry in expected if entry is not None and entry.is_symlink]
-        files = [(name, entry) for name, entry in expected if entry is not None and entry.is_file]
-        return [*tests, self._compared(files)] if files else tests
-
-    def _compared(self, files: Sequence[tuple[bytes, Entry]]) -> bytes:
-        """
-        @return: a test that holds if files, by shell word, have the size and time that they should have. It
-            says nothing if not: words are what tells a step that cannot be done from one that finds a change.
-        """
-        words = b" ".join(name for name, _ in files)
-        facts = b"\n".join(_fact(entry, self.coarse) for _, entry in files)
-        asked = b"%s %Y" if self.coarse else b"%s %.9Y"
-        return b"[ \"$(stat -c '%s' -- %s 2>/dev/null)\" = '%s' ]" % (asked, words, facts)
+        return unchanged(expected, self.coarse) if self.guarded else []
 
     def _guard(self, operations: Sequence[Operation]) -> list[bytes]:
         """@return: tests that hold if what C{operations} replace or remove is as they expect it."""
@@ -326,6 +318,8 @@ class ScriptBuilder:
 
     def _from_stage(self, operations: Sequence[WriteFile | MakeSymlink]) -> None:
         """Puts what was unpacked into the stage where it belongs: copied if the inode stays, else moved."""
+        if self.unpacks and (self.at_once or not self.guarded):
+            operations = self._overwrite(operations)
         created = [each for each in operations if each.expected is None]
         places = {self.locate(each.path)[0] for each in created}
         copies = len(places) <= _FEW and sum(each.entry.size for each in created) <= _COPY_LIMIT
@@ -345,28 +339,39 @@ class ScriptBuilder:
             key = (self.locate(operation.path)[0], copied, operation.expected is None)
             counts[key] = counts.get(key, 0) + 1
             groups.setdefault((*key, counts[key] // _GROUP), []).append(operation)
-        if self.unpacks and (self.at_once or not self.guarded):
-            in_place = [key for key, group in groups.items() if key[1] and group[0].expected is not None]
-            if len(in_place) > _FEW:
-                self._unpack([each for key in in_place for each in groups.pop(key)])
         for (_, copied, _, _), group in groups.items():
             self._serial += 1
             self._put(group, copied, b"g/%d" % self._serial)
 
-    def _unpack(self, group: Sequence[WriteFile | MakeSymlink]) -> None:
-        """Overwrites files in many directories by a second C{tar}, which keeps what is there where it is."""
-        commands = self._guard(group)
-        directories: set[bytes] = set()
-        for operation in group:
+    def _overwrite(self, operations: Sequence[WriteFile | MakeSymlink]) -> list[WriteFile | MakeSymlink]:
+        """
+        Overwrites files by a second C{tar}, which leaves what is there where it is.
+
+        @return: what is left to do.
+        """
+        left: list[WriteFile | MakeSymlink] = []
+        for operation in operations:
+            if isinstance(operation, WriteFile) and operation.in_place and operation.expected is not None:
+                self.overwritten.append(operation)
+                self._apart.add(operation.path)
+            else:
+                left.append(operation)
+        if self.overwritten:
+            commands = self._guard(self.overwritten)
+            directories = sorted({self.locate(each.path)[0] for each in self.overwritten})
+            commands += [b"c %s" % quote(directory) for directory in directories]
+            # What cat cannot read must not look like the end of the archive.
+            unpack = b'{ (cd "$S/%s" && cat ./*) || echo; } | tar -C "$R" -xpf - --overwrite --no-same-owner'
+            commands.append(unpack % PARTS)
+            self.steps.append(Step(b"", list(self.overwritten), commands))
+        return left
+
+    def overwriting(self) -> Iterator[Member]:
+        """Yields, for each of L{overwritten}, what is to be in L{PARTS}, by its path below the base."""
+        for operation in self.overwritten:
             directory, name = self.locate(operation.path)
-            directories.add(directory)
-            self._stage(b"i" + directory + b"/" + name, operation)
-        commands += [b"c %s" % quote(directory) for directory in sorted(directories)]
-        commands.append(
-            b'{ cd "$S/i" && find . ! -type d -print0 | tar -cf - --format=posix --null -T - |'
-            b' tar -C "$R" -xpf - --overwrite --no-same-owner; }'
-        )
-        self.steps.append(Step(b"", list(group), commands))
+            source = self.source + b"/" + operation.path if operation.path else self.source
+            yield Member((directory + b"/" + name).lstrip(b"/"), operation.entry, source)
 
     def _put(self, group: Sequence[WriteFile | MakeSymlink], copied: bool, stage: bytes) -> None:
         words: list[bytes] = []
@@ -442,9 +447,3 @@ class ScriptBuilder:
             b"c %s" % quote(self.locate(operation.path)[0]),
             b"mv -f -- %s %s" % (spare, self._name(operation.path)),
         )
-
-
-def _fact(entry: Entry, coarse: bool) -> bytes:
-    if coarse:
-        return b"%d %d" % (entry.size, entry.mtime // 1_000_000_000)
-    return b"%d %s" % (entry.size, decimal_time(entry.mtime))

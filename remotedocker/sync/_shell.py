@@ -95,13 +95,14 @@ class CommandStream(Protocol):
     """
     The protocol of a command that is fed, or that feeds us.
 
+    @ivar receive: takes what the command prints.
     @ivar gate: opens and closes as the transport wants more or less.
     @ivar ended: fires with C{None} when the command has ended well, and fails with what ended it otherwise.
     @ivar gone: fires with C{None} when it has ended, however.
     """
 
-    def __init__(self, receive: Callable[[bytes], None]) -> None:
-        self._receive = receive
+    def __init__(self) -> None:
+        self.receive: Callable[[bytes], object] = len
         self.gate = Gate()
         self.ended: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -114,7 +115,7 @@ class CommandStream(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Output of the command."""
-        self._receive(data)
+        self.receive(data)
 
     def readConnectionLost(self) -> None:
         """The command has closed its output."""

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.sync.test_tar -*-
 """
-Tar streams (POSIX.1-2001 C{pax}, with C{ustar} headers): written block by block while the files are read, and
-read as the bytes come.
+The format of tar archives (POSIX.1-2001 C{pax}, with C{ustar} headers): the headers that we write, and a
+reader that takes the bytes as they come.
 
 An extended header is written only where a C{ustar} header cannot say it: names over 100 bytes, times that are
 no whole seconds, sizes over 8 GiB, numbers over 2,097,151.
@@ -9,59 +9,21 @@ no whole seconds, sizes over 8 GiB, numbers over 2,097,151.
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 import struct
-from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import lru_cache
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from remotedocker.sync._tree import Entry, entry_of
+from remotedocker.sync._tree import Entry
 
-__all__ = [
-    "END",
-    "UNSTABLE",
-    "Member",
-    "TarFormatError",
-    "TarReader",
-    "TarSink",
-    "decimal_time",
-    "header",
-    "open_source",
-    "read_source",
-    "write_members",
-]
+__all__ = ["BLOCK", "END", "TarFormatError", "TarReader", "TarSink", "decimal_time", "header"]
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-UNSTABLE = -1
-"""The time that is told of a file that lost its end while it was read."""
-
-_CHUNK = 256 * 1024
 _REGULAR, _LINK, _SYMLINK, _DIRECTORY, _PAX, _GLOBAL = b"0", b"1", b"2", b"5", b"x", b"g"
 _GNU_NAME, _GNU_LINK = b"L", b"K"
-
-
-@frozen
-class Member:
-    """
-    One thing to be written.
-
-    @ivar name: its name in the archive.
-    @ivar entry: what is known of it.
-    @ivar source: the file to be read, for regular files.
-    @ivar link: the name in the archive of which it is a hard link.
-    @ivar content: the content, for what is no file here.
-    """
-
-    name: bytes
-    entry: Entry
-    source: bytes | None = None
-    link: bytes | None = None
-    content: bytes | None = None
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -81,27 +43,38 @@ def decimal_time(nanoseconds: int) -> bytes:
     return b"%d.%09d" % (seconds, fraction)
 
 
-_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s")
-"""Name, mode, owner, group, size, time, checksum, type, link and magic; all that follows is empty."""
+_FIELDS = struct.Struct("100s24s24s8sc100s8s")
+"""Name; mode, owner and group; size and time; checksum, type, link and magic; all that follows is empty."""
 
 _REST = bytes(BLOCK - _FIELDS.size)
 _MAGIC = b"ustar\x0000"
+_SUM = sum(_MAGIC) + sum(b" " * 8)
+"""What every header adds to its checksum, which counts as eight spaces itself."""
+
+
+@lru_cache(4096)
+def _owned(mode: int, owner: int, group: int) -> tuple[bytes, int]:
+    """@return: the fields for mode, owner and group, and what they add to the checksum; most are alike."""
+    fields = b"%07o\0%07o\0%07o\0" % (
+        mode & 0o7777,
+        owner if 0 <= owner < 8**7 else 0,
+        group if 0 <= group < 8**7 else 0,
+    )
+    return fields, sum(fields)
 
 
 def _block(
     name: bytes, mode: int, owner: int, group: int, size: int, seconds: int, kind: bytes, link: bytes
 ) -> bytes:
     """@return: a header; numbers that do not fit are 0, for an extended header has them."""
-    fields = (
-        name[:100],
-        b"%07o" % (mode & 0o7777),
-        b"%07o" % (owner if 0 <= owner < 8**7 else 0),
-        b"%07o" % (group if 0 <= group < 8**7 else 0),
-        b"%011o" % (size if 0 <= size < 8**11 else 0),
-        b"%011o" % (seconds if 0 <= seconds < 8**11 else 0),
+    name, link = name[:100], link[:100]
+    owned, total = _owned(mode, owner, group)
+    numbers = b"%011o\0%011o\0" % (
+        size if 0 <= size < 8**11 else 0,
+        seconds if 0 <= seconds < 8**11 else 0,
     )
-    checksum = sum(_FIELDS.pack(*fields, b"        ", kind, link[:100], _MAGIC))
-    return _FIELDS.pack(*fields, b"%06o\0 " % checksum, kind, link[:100], _MAGIC) + _REST
+    total += sum(name) + sum(numbers) + ord(kind) + sum(link) + _SUM
+    return _FIELDS.pack(name, owned, numbers, b"%06o\0 " % total, kind, link, _MAGIC) + _REST
 
 
 @lru_cache(256)
@@ -145,83 +118,6 @@ def header(name: bytes, entry: Entry, link: bytes | None = None) -> bytes:
     if not records:
         return main
     return _extended_block(len(records)) + records + bytes(-len(records) % BLOCK) + main
-
-
-def write_members(
-    members: Iterable[Member], sent: Callable[[Member, Entry | None, str], None]
-) -> Iterator[bytes]:
-    """
-    Reads files and yields the archive, without its end marker.
-
-    @param sent: called after each member with what its file was when it was opened, or with None and the
-        reason why it was left out. A file that changes while it is read is sent with the length that it had.
-    """
-    pending: list[bytes] = []
-    size = 0
-    for member in members:
-        for piece in _member(member, sent):
-            pending.append(piece)
-            size += len(piece)
-            if size >= _CHUNK:
-                yield b"".join(pending)
-                pending, size = [], 0
-    if pending:
-        yield b"".join(pending)
-
-
-def _member(member: Member, sent: Callable[[Member, Entry | None, str], None]) -> Iterator[bytes]:
-    if member.source is None or member.link is not None:
-        content = member.content or b""
-        yield header(member.name, member.entry._replace(size=len(content)), member.link)
-        if content:
-            yield content + bytes(-len(content) % BLOCK)
-        sent(member, member.entry, "")
-        return
-    try:
-        descriptor, entry = open_source(member.source)
-    except OSError as error:
-        sent(member, None, error.strerror or str(error))
-        return
-    yield header(member.name, entry)
-    entry = yield from read_source(descriptor, entry)
-    yield bytes(-entry.size % BLOCK)
-    sent(member, entry, "")
-
-
-def open_source(path: bytes) -> tuple[int, Entry]:
-    """
-    @return: a descriptor for L{read_source}, and what the file is.
-    @raise OSError: it cannot be read, or is no regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file any more")
-    return descriptor, entry_of(status)
-
-
-def read_source(descriptor: int, entry: Entry) -> Generator[bytes, None, Entry]:
-    """
-    Yields as many bytes as C{entry} says, whatever becomes of the file, and closes it.
-
-    @return: C{entry}; its time is L{UNSTABLE} if the file had fewer.
-    """
-    try:
-        left = entry.size
-        while left:
-            try:
-                piece = os.read(descriptor, min(left, _CHUNK))
-            except OSError:
-                piece = b""
-            if not piece:
-                piece = bytes(min(left, _CHUNK))
-                entry = entry._replace(mtime=UNSTABLE)
-            left -= len(piece)
-            yield piece
-    finally:
-        os.close(descriptor)
-    return entry
 
 
 class TarSink(Protocol):
@@ -363,7 +259,13 @@ def _entry(kind: bytes, permissions: int, size: int, mtime: int, link: bytes) ->
 
 
 def _octal(value: bytes) -> int:
-    if value[:1] and value[0] & 0x80:
+    try:
+        if value[-1] in b"\0 ":
+            # As nearly all write it: digits, and one byte that ends them.
+            return int(value[:-1], 8)
+    except ValueError:
+        pass
+    if value[0] & 0x80:
         # GNU's way: the number itself, of which the first bit is no part.
         return int.from_bytes(value, "big", signed=True) + (0 if value[0] & 0x40 else 1 << 8 * len(value) - 1)
     digits = value.replace(b"\0", b" ").strip()

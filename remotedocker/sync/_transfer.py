@@ -12,10 +12,11 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from remotedocker.sync._flow import InThread
-from remotedocker.sync._operations import WriteFile
-from remotedocker.sync._script import ScriptBuilder
+from remotedocker.sync._operations import Operation, WriteFile
+from remotedocker.sync._packing import Member, write_members, write_parts
+from remotedocker.sync._script import PARTS, ScriptBuilder
 from remotedocker.sync._shellwords import PREAMBLE
-from remotedocker.sync._tar import END, Member, TarReader, write_members
+from remotedocker.sync._tar import END, TarReader
 from remotedocker.sync._tree import Entry
 
 __all__ = ["Receiver", "SmallFile", "Tree", "archive", "read_small"]
@@ -132,6 +133,10 @@ def archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, s
         operation = builder.staged[member.name]
         if entry is None:
             missing.add(member.name)
+        settle(operation, member, entry, reason)
+
+    def settle(operation: Operation, member: Member, entry: Entry | None, reason: str) -> None:
+        if entry is None:
             skipped[id(operation)] = reason
         elif isinstance(operation, WriteFile):
             # Mostly it is what the scan saw; then one copy of that is enough.
@@ -145,6 +150,9 @@ def archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, s
                 yield member
 
     yield from write_members(present(), note)
+    if builder.overwritten:
+        overwritten = iter(builder.overwritten)
+        yield from write_parts(PARTS, builder.overwriting(), lambda *noted: settle(next(overwritten), *noted))
     script = PREAMBLE + builder.prelude() + builder.script(skipped.keys()) + b"exit 0\n"
     member = Member(b"s", Entry(0o100600), content=script)
     yield from write_members([member], lambda *_: None)

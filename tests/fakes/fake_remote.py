@@ -111,7 +111,7 @@ class FakeRemote:
         """See L{IRemote.tcp_endpoint}."""
         return _Channel(self, self._connect(f"{host}:{port}"))
 
-    def command_endpoint(self, command: str) -> IStreamClientEndpoint:
+    def command_endpoint(self, command: str, ahead: bool = False) -> IStreamClientEndpoint:
         """See L{IRemote.command_endpoint}."""
         return _Channel(self, self._connect(f"command:{command}"))
 

@@ -138,6 +138,35 @@ class RemoteTests(_RemoteTestCase):
         self.assertEqual(bad.reason.value.exitCode, 4)
         self.assertTrue(bad.reason.value.args[0].endswith("no such thing"))
 
+    async def test_ahead(self) -> None:
+        """What is run ahead of its need takes no session of the first connection, the only one or not."""
+        remote = await self.log_in(connections=1)
+        connecting = connectProtocol(remote.command_endpoint("cat", ahead=True), Recorder())
+        error = await self.assertFailure(connecting, SSHError)
+        self.assertIn("no connection for it", str(error))
+        self.assertEqual((await remote.run("printf x")).stdout, b"x")
+
+    async def test_ahead_on_bulk(self) -> None:
+        """It runs on a connection for bulk, once that stands."""
+        remote = await self.log_in(connections=2)
+        await self.until(lambda: len(self.server.sessions()) == 2)
+
+        async def open_ahead() -> Recorder | None:
+            ahead = Recorder()
+            try:
+                await connectProtocol(remote.command_endpoint("cat", ahead=True), ahead)
+            except SSHError:
+                # The second login is not yet through.
+                return None
+            return ahead
+
+        while (ahead := await open_ahead()) is None:
+            await remote.run("true")
+        ahead.transport.write(b"there and back")
+        await self.until(lambda: ahead.received == b"there and back")
+        ahead.transport.loseWriteConnection()
+        await self.until(lambda: ahead.lost)
+
     async def test_cut_off_command(self) -> None:
         """A command whose connection is lost never counts as ended."""
         remote = await self.log_in()

@@ -26,7 +26,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from remotedocker.errors import SSHUnavailable
+from remotedocker.errors import SSHError, SSHUnavailable
 from remotedocker.interfaces import CommandResult, IRemote, IRemoteFilesystem, IRemoteObserver
 
 __all__ = ["LocalRemote", "busybox_tools"]
@@ -82,12 +82,15 @@ class _Process(Protocol):
 class _Command:
     remote: LocalRemote
     command: str
+    ahead: bool
 
     def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
         """See L{IStreamClientEndpoint}."""
         remote = self.remote
         if not remote.connected:
             return fail(SSHUnavailable(destination="here", state="not connected", reason="a test says so"))
+        if self.ahead and not remote.room:
+            return fail(SSHError(destination="here", reason="a test says that there is no room"))
         remote.commands.append(self.command)
         ours, theirs = socket.socketpair()
         with theirs:
@@ -116,6 +119,7 @@ class LocalRemote:
     @ivar connected: see L{IRemote}; L{lose} and L{restore} change it.
     @ivar home: the home directory of the "remote" user.
     @ivar commands: what was run.
+    @ivar room: whether commands can be run before they are needed.
     """
 
     destination = "dev@here"
@@ -125,6 +129,7 @@ class LocalRemote:
         self.home = home
         self.connected = True
         self.commands: list[str] = []
+        self.room = False
         self.processes: list[_Process] = []
         self.received = 0
         self._observers: list[IRemoteObserver] = []
@@ -140,9 +145,9 @@ class LocalRemote:
         """Nothing here asks for it."""
         raise NotImplementedError
 
-    def command_endpoint(self, command: str) -> IStreamClientEndpoint:
+    def command_endpoint(self, command: str, ahead: bool = False) -> IStreamClientEndpoint:
         """See L{IRemote}."""
-        endpoint: IStreamClientEndpoint = _Command(self, command)
+        endpoint: IStreamClientEndpoint = _Command(self, command, ahead)
         return endpoint
 
     def run(self, command: str, stdin: bytes = b"") -> Deferred[CommandResult]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -214,15 +215,18 @@ class SafetyTests(MirrorTestCase):
 
     async def test_shrinks_while_it_is_sent(self) -> None:
         """A file that loses its end while it is sent is sent again, and is no conflict with itself."""
-        read = os.read
         uncut: list[Path] = []
 
-        def shrinking(descriptor: int, length: int) -> bytes:
-            if uncut and os.fstat(descriptor).st_ino == uncut[0].stat().st_ino:
-                os.truncate(uncut.pop(), 10)
-            return read(descriptor, length)
+        def shrinking(read: Callable[[int, Any], Any]) -> Callable[[int, Any], Any]:
+            def read_shrunk(descriptor: int, what: Any) -> Any:
+                if uncut and os.fstat(descriptor).st_ino == uncut[0].stat().st_ino:
+                    os.truncate(uncut.pop(), 10)
+                return read(descriptor, what)
 
-        self.patch(os, "read", shrinking)
+            return read_shrunk
+
+        self.patch(os, "read", shrinking(os.read))
+        self.patch(os, "readv", shrinking(os.readv))
         for size in (1000, 300_000):
             path = self.laptop / f"f{size}"
             path.write_bytes(b"x" * size)

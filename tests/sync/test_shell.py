@@ -128,7 +128,8 @@ class CommandStreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A command whose other end is this test."""
         self.received: list[bytes] = []
-        self.stream = CommandStream(self.received.append)
+        self.stream = CommandStream()
+        self.stream.receive = self.received.append
         self.transport: Any = HalfTransport()
         self.stream.makeConnection(self.transport)
 

@@ -1,4 +1,4 @@
-"""Archives: ours read by the real C{tar} and by Python's, theirs read by us at every split."""
+"""The format of tar archives, against Python's reader and the real C{tar}."""
 
 from __future__ import annotations
 
@@ -7,83 +7,17 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import Factory, define
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync._tar import END, UNSTABLE, Member, TarFormatError, TarReader, header, write_members
+from remotedocker.sync._tar import END, TarFormatError, TarReader, header
 from remotedocker.sync._tree import Entry
-
-FILE = stat.S_IFREG | 0o644
-Found = tuple[bytes, Entry, bytes, bytes]
-
-
-@define
-class Recorder:
-    """A L{TarSink<remotedocker.sync._tar.TarSink>} that keeps all."""
-
-    members: list[Found] = Factory(list)
-    current: list[bytes] | None = None
-    begun: tuple[bytes, Entry, bytes] | None = None
-
-    def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
-        """A member begins."""
-        assert self.current is None
-        self.current, self.begun = [], (name, entry, link)
-
-    def data(self, piece: bytes | memoryview) -> None:
-        """Content."""
-        assert self.current is not None
-        self.current.append(bytes(piece))
-
-    def end(self) -> None:
-        """A member is complete."""
-        assert self.current is not None and self.begun is not None
-        self.members.append((*self.begun, b"".join(self.current)))
-        self.current = self.begun = None
-
-
-def read(archive: bytes, *splits: int) -> list[Found]:
-    """@return: what a reader finds that gets C{archive} in pieces."""
-    recorder = Recorder()
-    reader = TarReader(recorder)
-    start = 0
-    for split in (*splits, len(archive)):
-        reader.feed(archive[start:split])
-        start = split
-    assert reader.finished
-    return recorder.members
-
-
-def write(*members: Member) -> tuple[bytes, list[tuple[bytes, Entry | None, str]]]:
-    """@return: an archive, and what was told of each member."""
-    sent: list[tuple[bytes, Entry | None, str]] = []
-    pieces = [*write_members(members, lambda member, entry, why: sent.append((member.name, entry, why)))]
-    return b"".join(pieces) + END, sent
-
-
-MEMBERS: list[tuple[Member, bytes]] = [
-    (Member(b"d", Entry(stat.S_IFDIR | 0o750, 0, 5_000_000_000)), b""),
-    (Member(b"d/file", Entry(FILE, 0, 1_700_000_000_123_456_789), content=b"content"), b"content"),
-    (Member(b"empty", Entry(FILE, 0, 0)), b""),
-    (Member(b"block", Entry(stat.S_IFREG | 0o4755, 0, 10**9), content=bytes(512)), bytes(512)),
-    (Member(b"link", Entry(stat.S_IFLNK | 0o777, 0, 10**9, b"d/file")), b""),
-    (Member(b"hard", Entry(FILE, 7, 10**9), link=b"d/file"), b""),
-    (Member(b"n" * 100, Entry(FILE, 0, 10**9)), b""),
-    (Member(b"n" * 101, Entry(FILE, 0, 10**9)), b""),
-    (Member(b"x/" * 200 + b"\xff\n ", Entry(FILE, 0, 10**9), content=b"x"), b"x"),
-    (Member(b"long", Entry(stat.S_IFLNK | 0o777, 0, 1, b"t" * 300)), b""),
-    (Member(b"hard2", Entry(FILE, 0, 10**9), link=b"n" * 101), b""),
-    (Member(b"before", Entry(FILE, 0, -1_500_000_000)), b""),
-    (Member(b"before2", Entry(FILE, 0, -2_000_000_000)), b""),
-    (Member(b"owned", Entry(FILE, 0, 10**9, owner=3_000_000, group=4_000_000)), b""),
-]
+from tests.sync.archives import FILE, MEMBERS, Found, Recorder, read, write
 
 
 class WriterTests(SynchronousTestCase):
-    """L{write_members} and L{header}."""
+    """L{header}, as others understand it."""
 
     def test_read_by_others(self) -> None:
         """Python's reader finds every fact that was written."""
@@ -131,88 +65,6 @@ class WriterTests(SynchronousTestCase):
         for length in (*range(85, 110), *range(975, 1010)):
             archive = header(b"p" * (length + 16), Entry(FILE, 0, 10**9)) + END
             self.assertEqual(read(archive)[0][0], b"p" * (length + 16))
-
-    def test_files(self) -> None:
-        """Files are read when their turn comes, and told as they were then."""
-        root = Path(self.mktemp())
-        root.mkdir()
-        (root / "big").write_bytes(b"0123456789" * 100_000)
-        (root / "small").write_bytes(b"x")
-        members = [Member(name, Entry(FILE, 5), bytes(root / name.decode())) for name in (b"big", b"small")]
-        archive, sent = write(*members)
-        found = read(archive)
-        self.assertEqual([content for _, _, _, content in found], [b"0123456789" * 100_000, b"x"])
-        for (name, entry, why), member in zip(sent, members, strict=True):
-            status = os.stat(root / name.decode())
-            assert entry is not None
-            self.assertEqual((entry.size, entry.mtime, why), (status.st_size, status.st_mtime_ns, ""))
-            self.assertEqual(name, member.name)
-
-    def test_left_out(self) -> None:
-        """What is no regular file any more is left out, with the reason, and a link is not followed."""
-        root = Path(self.mktemp())
-        root.mkdir()
-        (root / "secret").write_text("x")
-        (root / "link").symlink_to("secret")
-        os.mkfifo(root / "pipe")
-        names = [b"gone", b"link", b"pipe", b"secret"]
-        archive, sent = write(*(Member(name, Entry(FILE), bytes(root / name.decode())) for name in names))
-        self.assertEqual([name for name, *_ in read(archive)], [b"secret"])
-        self.assertEqual([entry is None for _, entry, _ in sent], [True, True, True, False])
-        self.assertEqual(
-            [why for _, _, why in sent],
-            [
-                "No such file or directory",
-                "Too many levels of symbolic links",
-                "it is no regular file any more",
-                "",
-            ],
-        )
-
-    def test_shrinks_while_read(self) -> None:
-        """
-        A file that loses its end while it is read is filled up, so that what follows stays readable, and
-        told as unlike anything that is there.
-        """
-        path = Path(self.mktemp())
-        size = 600_000
-        path.write_bytes(b"x" * size)
-        sent: list[Entry | None] = []
-        second = Member(b"after", Entry(FILE), content=b"y")
-        written = write_members(
-            [Member(b"f", Entry(FILE), bytes(path)), second], lambda _, entry, why: sent.append(entry)
-        )
-        pieces = [next(written)]
-        os.truncate(path, 300_000)
-        archive = b"".join([*pieces, *written]) + END
-        found = read(archive)
-        self.assertEqual([len(content) for *_, content in found], [size, 1])
-        assert sent[0] is not None
-        self.assertEqual(sent[0].mtime, UNSTABLE)
-
-    def test_read_error(self) -> None:
-        """An error in the middle of a file counts as its end."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"x" * 1000)
-
-        def failing(descriptor: int, size: int) -> bytes:
-            raise OSError(5, "Input/output error")
-
-        self.patch(os, "read", failing)
-        archive, sent = write(Member(b"f", Entry(FILE), bytes(path)))
-        self.assertEqual(read(archive)[0][3], bytes(1000))
-        assert sent[0][1] is not None
-        self.assertEqual(sent[0][1].mtime, UNSTABLE)
-
-    def test_descriptors(self) -> None:
-        """A writer that is dropped in the middle of a file leaves nothing open."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"x" * 1_000_000)
-        before = len(os.listdir("/proc/self/fd"))
-        written: Iterator[bytes] = write_members([Member(b"f", Entry(FILE), bytes(path))], lambda *_: None)
-        next(written)
-        del written
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
 
 class ReaderTests(SynchronousTestCase):
