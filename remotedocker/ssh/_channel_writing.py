@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from remotedocker.ssh._wire import uint32
@@ -166,11 +166,11 @@ class WritingHalf:
         if self.disconnecting:
             if self._producer is None:
                 self._send_close()
-                self._connection.call_soon(self._finish, Failure(ConnectionDone()))
+                self._connection.call_soon(self._finish, connectionDone)
         elif self._eof_wanted and not self._eof_sent and not self._close_sent:
             self._eof_sent = True
             self._connection.send_soon(_EOF, uint32(self._remote_id))
-            self.writeConnectionLost(Failure(ConnectionDone()))
+            self.writeConnectionLost(connectionDone)
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """What was written, and its end, are on their way."""
