@@ -24,7 +24,8 @@ _LOOK_SECONDS = 30.0
 
 class WarmChannels:
     """
-    Keeps channels of one login, and replaces those that are taken, closed by the daemon, or old.
+    Keeps channels of one login, and replaces those that are taken, closed by the daemon, or old. Those that
+    were taken are replaced when half are gone: several cost the server hardly more than one does.
 
     The daemon may be down: after a refusal nothing is opened ahead before somebody's own attempt has
     succeeded.
@@ -58,7 +59,8 @@ class WarmChannels:
                 taken = channel
             else:
                 channel.abortConnection()
-        self._fill()
+        if len(self._ready) + len(self._opening) <= self._size // 2:
+            self._fill()
         return taken
 
     def worked(self) -> None:
