@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["HIGH_WATER", "WritingHalf"]
 
 HIGH_WATER = 256 << 10
-#: How much one channel may send before the next one has its turn, and what goes to the socket in one piece.
-_TURN = 128 << 10
+#: How much one channel may send before the next one has its turn, and what goes to the socket in one piece:
+#: as much as is read from a local socket at once.
+_TURN = 256 << 10
 
 _EOF = 96
 
