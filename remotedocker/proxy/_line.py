@@ -27,16 +27,17 @@ class Line:
     """
     One client's connection to the daemon: opened when it is needed, used for one request after the other.
 
-    @ivar responses: the parser for this connection; a new connection has a new one.
+    @ivar responses: the parser for this connection; a new connection has a new one, none has none.
     @ivar waiting: bytes that wait until it is open.
     """
+
+    responses: ResponseParser
 
     def __init__(self) -> None:
         self._state = _State.CLOSED
         self._bulk = False
         self._ended = False
         self._early: list[bytes] = []
-        self.responses = ResponseParser()
         self.waiting = 0
 
     def open(self, bulk: bool) -> Iterator[Command]:

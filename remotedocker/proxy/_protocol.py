@@ -51,7 +51,7 @@ from remotedocker.proxy._commands import (
 from remotedocker.proxy._exchange import Exchange
 from remotedocker.proxy._turn import Rules
 from remotedocker.proxy._upstream import DaemonProtocol, Valve
-from remotedocker.streams import Relay, prepare_socket
+from remotedocker.streams import Relay, prepare_socket, read_at_once
 
 if TYPE_CHECKING:
     from remotedocker.proxy._factory import ProxyFactory
@@ -93,10 +93,11 @@ class ProxyProtocol(Protocol):
     # What happens at the client's side.
 
     def connectionMade(self) -> None:
-        """A client was accepted."""
+        """A client was accepted; mostly its request is there already."""
         prepare_socket(self.transport)
         self._valve = Valve(self.transport)
         self._factory.opened(self)
+        read_at_once(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """The client sent something."""
@@ -301,8 +302,7 @@ class ProxyProtocol(Protocol):
             if ended:
                 end.read_ended()
         self._relay, daemon.relay_end = relay, relay.right
-        relay.left.attach(self.transport)
-        relay.right.attach(daemon.transport)
+        relay.attach(self.transport, daemon.transport)
 
     def _relay_over(self, relay: Relay) -> None:
         self._factory.dump(self.number, TurnOver(relay.left.received, relay.right.received))

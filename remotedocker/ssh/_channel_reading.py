@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from remotedocker.ssh._wire import uint32
@@ -152,7 +153,7 @@ class ReadingHalf:
             return
         if self._eof_received and not self._eof_delivered:
             self._eof_delivered = True
-            self.readConnectionLost(Failure(ConnectionDone()))
+            self.readConnectionLost(connectionDone)
         if self._close_received and not self._lost:
             self._finish(self._end_reason())
 
@@ -164,7 +165,7 @@ class ReadingHalf:
             )
         if not self._eof_received and not self.disconnecting:
             return Failure(ConnectionLost("closed by the server before the end of the stream"))
-        return Failure(ConnectionDone())
+        return connectionDone
 
     def readConnectionLost(self, reason: Failure) -> None:
         """The far side has sent everything."""

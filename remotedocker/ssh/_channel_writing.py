@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from remotedocker.ssh._wire import uint32
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["HIGH_WATER", "WritingHalf"]
 
 HIGH_WATER = 256 << 10
-#: How much one channel may send before the next one has its turn.
-_TURN = 128 << 10
+#: How much one channel may send before the next one has its turn, and what goes to the socket in one piece:
+#: as much as is read from a local socket at once.
+_TURN = 256 << 10
 
 _EOF = 96
 
@@ -73,7 +74,7 @@ class WritingHalf:
             and not connection.congested
         ):
             self._remote_window -= size
-            connection.send_data(self._remote_id, size, (data,))
+            connection.send_data(self._remote_id, data, size)
         else:
             self._pending.append(memoryview(data))
             self.pending_bytes += size
@@ -108,27 +109,23 @@ class WritingHalf:
     def _push(self, limit: int) -> None:
         """Sends what is waiting, as far as the window, the socket and C{limit} (bytes) allow."""
         left = min(limit, self.pending_bytes)
-        if left <= 0 or self._remote_window <= 0 or self._connection.congested:
-            return
-        self._connection.cork()
-        try:
-            while left > 0 and self._remote_window > 0 and not self._connection.congested:
-                room = min(left, self._remote_window, self._remote_packet)
-                pieces, size = self._next_pieces(room)
-                self._remote_window -= size
-                self.pending_bytes -= size
-                left -= size
-                self._connection.send_data(self._remote_id, size, pieces)
-        finally:
-            self._connection.uncork()
+        while left > 0 and self._remote_window > 0 and not self._connection.congested:
+            data = self._next_pieces(min(left, self._remote_window, _TURN))
+            size = len(data)
+            self._remote_window -= size
+            self.pending_bytes -= size
+            left -= size
+            self._connection.send_data(self._remote_id, data, self._remote_packet)
 
-    def _next_pieces(self, room: int) -> tuple[list[memoryview], int]:
-        """@return: what is waiting, as much as there is room for, and how many bytes that is."""
+    def _next_pieces(self, room: int) -> memoryview:
+        """@return: what is waiting, at most C{room} bytes; pieces that fill no packet are put together."""
         pending = self._pending
         pieces: list[memoryview] = []
         size = 0
         while pending and size < room:
             piece = pending[0]
+            if pieces and len(piece) >= self._remote_packet:
+                break
             if len(piece) > room - size:
                 pending[0] = piece[room - size :]
                 piece = piece[: room - size]
@@ -136,7 +133,9 @@ class WritingHalf:
                 pending.popleft()
             pieces.append(piece)
             size += len(piece)
-        return pieces, size
+            if len(piece) >= self._remote_packet:
+                break
+        return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
     def window_adjusted(self, size: int) -> None:
         """The server takes more."""
@@ -168,11 +167,11 @@ class WritingHalf:
         if self.disconnecting:
             if self._producer is None:
                 self._send_close()
-                self._connection.call_soon(self._finish, Failure(ConnectionDone()))
+                self._connection.call_soon(self._finish, connectionDone)
         elif self._eof_wanted and not self._eof_sent and not self._close_sent:
             self._eof_sent = True
             self._connection.send_soon(_EOF, uint32(self._remote_id))
-            self.writeConnectionLost(Failure(ConnectionDone()))
+            self.writeConnectionLost(connectionDone)
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """What was written, and its end, are on their way."""

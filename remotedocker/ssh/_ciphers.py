@@ -193,6 +193,12 @@ class PlainOpener:
         return bytes(packet[4:])
 
 
+#: The size of the padding, in one byte, and the padding, by the lowest bits of the payload's length.
+_GCM_PADDINGS = [
+    (bytes((size,)), bytes(size)) for size in (_padding(1 + length, _BLOCK) for length in range(_BLOCK))
+]
+
+
 class _GCMSealer:
     """AES-GCM: the length is readable and authenticated, the rest is encrypted."""
 
@@ -203,14 +209,11 @@ class _GCMSealer:
 
     def seal(self, sequence: int, length: int, payload: Payload) -> tuple[bytes, ...]:
         """See L{Sealer.seal}."""
-        length += 1
-        padding = _padding(length, _BLOCK)
-        head = _LENGTH.pack(length + padding)
+        size, padding = _GCM_PADDINGS[length & 15]
+        head = _LENGTH.pack(1 + length + len(padding))
         _COUNTER.pack_into(self._nonce, 4, self._counter)
         self._counter = (self._counter + 1) & 0xFFFFFFFFFFFFFFFF
-        return head, self._encrypt(
-            self._nonce, b"".join((bytes((padding,)), *payload, _ZEROS[:padding])), head
-        )
+        return head, self._encrypt(self._nonce, b"".join((size, *payload, padding)), head)
 
 
 class _GCMOpener:

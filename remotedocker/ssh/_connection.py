@@ -7,7 +7,7 @@ send.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
@@ -152,18 +152,18 @@ class Connection(SSHService):
         if self.alive:
             self.transport.send_soon(number, payload)
 
-    def cork(self) -> None:
-        """What is sent until L{uncork} goes to the socket together."""
-        self.transport.cork()
+    def send_data(self, remote_id: int, data: bytes | memoryview, packet: int) -> None:
+        """
+        Sends data; only when not L{congested}.
 
-    def uncork(self) -> None:
-        """Sends what was held since L{cork}."""
-        if self.transport is not None:
-            self.transport.uncork()
-
-    def send_data(self, remote_id: int, size: int, pieces: Sequence[memoryview]) -> None:
-        """Sends data; only when not L{congested}."""
-        self.transport.send_payload(_DATA_HEAD.pack(_DATA, remote_id, size), *pieces)
+        @param packet: the most bytes of one message.
+        """
+        size = len(data)
+        if size <= packet:
+            self.transport.send_messages(((_DATA_HEAD.pack(_DATA, remote_id, size), data),))
+            return
+        parts = [data[at : at + packet] for at in range(0, size, packet)]
+        self.transport.send_messages([(_DATA_HEAD.pack(_DATA, remote_id, len(part)), part) for part in parts])
 
     def wants_to_send(self, channel: Channel) -> None:
         """A channel has data left that could not be sent."""

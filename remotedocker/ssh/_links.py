@@ -32,8 +32,9 @@ from remotedocker.ssh._sshconfig import ResolvedHost
 
 __all__ = ["LinkFactory", "LoginExtras"]
 
-#: A link with a shorter round trip, in seconds, gains nothing by channels that are opened ahead.
-_WORTHWHILE_ROUND_TRIP = 0.002
+#: How many channels to the daemon are kept open ahead. On a link without delay they help, too: the server
+#: gets the request for the next one together with the data for the last.
+_WARM_CHANNELS = 4
 
 
 _FAMILIES: dict[str, tuple[type, ...]] = {"inet": (IPv4Address,), "inet6": (IPv6Address,)}
@@ -135,7 +136,7 @@ class LinkFactory:
 
 class LoginExtras:
     """
-    What the first link does ahead: channels to the daemon, if the round trip is worth it.
+    What the first link does ahead: channels to the daemon.
     """
 
     def __init__(self, reactor: Any, login: Login, docker: DockerChannels) -> None:
@@ -147,9 +148,9 @@ class LoginExtras:
         login.primed.deferred().addCallback(self._begin)
 
     def _begin(self, _: None) -> None:
-        """The login is primed, and its round trip is known."""
-        if not self._stopped and self._login.connection.round_trip >= _WORTHWHILE_ROUND_TRIP:
-            self._pool = WarmChannels(self._reactor, self._open_one)
+        """The login is primed."""
+        if not self._stopped:
+            self._pool = WarmChannels(self._reactor, self._open_one, _WARM_CHANNELS)
 
     def _open_one(self) -> Deferred[Channel]:
         """@return: fires with a channel to the daemon."""

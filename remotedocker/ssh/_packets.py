@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotedocker.errors import SSHError
-from remotedocker.ssh._ciphers import Opener, PacketError, PlainOpener, PlainSealer, Sealer
+from remotedocker.ssh._ciphers import Opener, PacketError, Payload, PlainOpener, PlainSealer, Sealer
 from remotedocker.ssh._socket import fast_socket
 from remotedocker.ssh._wire import TruncatedMessage, string, uint32
 
@@ -27,8 +27,6 @@ _DISCONNECT, _UNIMPLEMENTED, _KEXINIT = 1, 3, 20
 PROTOCOL_ERROR, _BY_APPLICATION = 2, 11
 
 _LONGEST_GREETING = 8192
-#: So many bytes are sealed at most before they are given to the socket.
-_MOST_CORKED = 128 << 10
 #: What OpenSSH's server says to those whom it does not let in, and what is behind it.
 _HINTS = {
     "Exceeded MaxStartups": ": too many logins are being made there (MaxStartups in its sshd_config)",
@@ -70,8 +68,6 @@ class PacketTransport(SSHClientTransport):
         self._greeting_bytes = 0
         self._rest = bytearray()
         self._soon: list[bytes] = []
-        self._corked: list[bytes] | None = None
-        self._corked_bytes = 0
         self._needed = 0
         self._size = 0
         self._sealer: Sealer = PlainSealer()
@@ -102,7 +98,7 @@ class PacketTransport(SSHClientTransport):
         if self._kex_wanted and not (messageType <= 4 or _KEXINIT <= messageType < 50):
             self._held_back.append((messageType, payload))
             return
-        self.send_payload(bytes((messageType,)) + payload)
+        self.send_messages(((bytes((messageType,)), payload),))
 
     def send_soon(self, messageType: int, payload: bytes) -> None:
         """
@@ -119,48 +115,29 @@ class PacketTransport(SSHClientTransport):
     def _send_soon(self) -> None:
         """Sends what L{send_soon} was given, unless it went out already."""
         if self._soon:
-            self.send_payload(self._soon.pop())
+            self.send_messages(())
 
-    def send_payload(self, *payload: bytes | memoryview) -> None:
-        """Sends a message that may go now (see L{congested}), in pieces, its number first."""
+    def send_messages(self, messages: Sequence[Payload]) -> None:
+        """
+        Sends messages that may go now (see L{congested}), in one piece and together with what waits since
+        L{send_soon}.
+
+        @param messages: each in pieces, its number first.
+        """
         if self._ended:
             return
         if self._soon:
             soon, self._soon = self._soon, []
-            pieces = (*(piece for message in soon for piece in self._seal((message,))), *self._seal(payload))
-        else:
-            pieces = self._seal(payload)
-        if self._corked is None:
-            self.transport.writeSequence(pieces)
-        else:
-            self._corked += pieces
-            if self._corked_bytes >= _MOST_CORKED:
-                self.uncork()
-                self._corked = []
+            messages = [*((message,) for message in soon), *messages]
+        sealed: list[bytes] = []
+        for message in messages:
+            length = sum(map(len, message))
+            sealed += self._sealer.seal(self._out_sequence, length, message)
+            self._out_sequence = (self._out_sequence + 1) & 0xFFFFFFFF
+            self._bytes_since_kex += length
+        self.transport.writeSequence(sealed)
         if self._bytes_since_kex > self.rekey_bytes and not self._kex_wanted and self.sessionID:
             self.sendKexInit()
-
-    def _seal(self, payload: Sequence[bytes | memoryview]) -> tuple[bytes, ...]:
-        """@return: the next packet."""
-        length = sum(map(len, payload))
-        pieces = self._sealer.seal(self._out_sequence, length, payload)
-        self._out_sequence = (self._out_sequence + 1) & 0xFFFFFFFF
-        self._bytes_since_kex += length
-        self._corked_bytes += length
-        return pieces
-
-    def cork(self) -> None:
-        """What is sent from now on goes to the socket in one piece, until L{uncork}."""
-        if self._corked is None:
-            self._corked = []
-            self._corked_bytes = 0
-
-    def uncork(self) -> None:
-        """Sends what was held since L{cork}."""
-        corked, self._corked = self._corked, None
-        self._corked_bytes = 0
-        if corked and not self._ended:
-            self.transport.writeSequence(corked)
 
     def sendUnimplemented(self) -> None:
         """Says that the packet received last was not understood."""
@@ -287,12 +264,12 @@ class PacketTransport(SSHClientTransport):
     def disconnect(self, code: int = _BY_APPLICATION, words: str = "") -> None:
         """Says goodbye, and closes the connection once that is sent."""
         if not self._ended:
-            self.send_payload(bytes((_DISCONNECT,)) + uint32(code) + string(words.encode()) + string(b""))
+            farewell = uint32(code) + string(words.encode()) + string(b"")
+            self.send_messages(((bytes((_DISCONNECT,)), farewell),))
             self._end()
 
     def _end(self) -> None:
         """Closes the connection once everything is sent."""
-        self.uncork()
         self._ended = True
         self.transport.loseConnection()
 

@@ -16,7 +16,6 @@ from remotedocker.ssh._channel import Channel
 
 __all__ = ["WarmChannels"]
 
-_SIZE = 4
 #: dockerd closes a connection that sends no request for five minutes; a channel is never used when half as
 #: old.
 _OLDEST_SECONDS = 120.0
@@ -25,15 +24,14 @@ _LOOK_SECONDS = 30.0
 
 class WarmChannels:
     """
-    Keeps channels of one login, and replaces those that are taken, closed by the daemon, or old.
+    Keeps channels of one login, and replaces those that are taken, closed by the daemon, or old. Those that
+    were taken are replaced when half are gone: several cost the server hardly more than one does.
 
     The daemon may be down: after a refusal nothing is opened ahead before somebody's own attempt has
     succeeded.
     """
 
-    def __init__(
-        self, clock: IReactorTime, open_one: Callable[[], Deferred[Channel]], size: int = _SIZE
-    ) -> None:
+    def __init__(self, clock: IReactorTime, open_one: Callable[[], Deferred[Channel]], size: int) -> None:
         """
         @param open_one: opens a channel.
         @param size: how many are kept.
@@ -54,11 +52,16 @@ class WarmChannels:
 
     def take(self) -> Channel | None:
         """@return: a channel that was open a moment ago, or None."""
-        try:
-            self._sort_out()
-            return self._ready.popleft()[1] if self._ready else None
-        finally:
+        taken: Channel | None = None
+        while self._ready and taken is None:
+            opened_at, channel = self._ready.popleft()
+            if self._is_good(opened_at, channel):
+                taken = channel
+            else:
+                channel.abortConnection()
+        if len(self._ready) + len(self._opening) <= self._size // 2:
             self._fill()
+        return taken
 
     def worked(self) -> None:
         """Somebody else's attempt has succeeded: the daemon is there."""
@@ -74,14 +77,16 @@ class WarmChannels:
 
     def _sort_out(self) -> None:
         """Drops what cannot be used any more."""
-        now = self._clock.seconds()
-        kept: deque[tuple[float, Channel]] = deque()
-        for opened_at, channel in self._ready:
-            if channel.usable and now - opened_at < _OLDEST_SECONDS:
-                kept.append((opened_at, channel))
+        ready, self._ready = self._ready, deque()
+        for opened_at, channel in ready:
+            if self._is_good(opened_at, channel):
+                self._ready.append((opened_at, channel))
             else:
                 channel.abortConnection()
-        self._ready = kept
+
+    def _is_good(self, opened_at: float, channel: Channel) -> bool:
+        """@return: whether a channel can still be used."""
+        return channel.usable and self._clock.seconds() - opened_at < _OLDEST_SECONDS
 
     def _fill(self) -> None:
         """Opens as many as are missing."""

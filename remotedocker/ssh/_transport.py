@@ -96,7 +96,7 @@ class ClientTransport(PacketTransport):
         # Nothing else may follow it.
         self._send_soon()
         self._kex_wanted = True
-        self.send_payload(self._our_kexinit)
+        self.send_messages(((self._our_kexinit,),))
         self._update_congestion()
 
     def _offer(self) -> list[list[bytes]]:
@@ -234,7 +234,7 @@ class ClientTransport(PacketTransport):
                 chosen.cipher_in, chosen.mac_in, derive(b"B"), derive(b"D"), derive(b"F")
             )
 
-        self.send_payload(bytes((_NEWKEYS,)))
+        self.send_messages(((bytes((_NEWKEYS,)),),))
         self._sealer = make_sealer(
             chosen.cipher_out, chosen.mac_out, derive(b"A"), derive(b"C"), derive(b"E")
         )

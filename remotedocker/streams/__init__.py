@@ -5,7 +5,7 @@ half-close both ways.
 
 from remotedocker.streams._accept import RelayFactory, prepare_socket
 from remotedocker.streams._hangup import Hangups
-from remotedocker.streams._promptly import make_prompt
+from remotedocker.streams._promptly import make_prompt, read_at_once
 from remotedocker.streams._relay import Relay, RelayEnd, RelayProtocol
 from remotedocker.streams._sendqueue import SendQueue
 
@@ -18,4 +18,5 @@ __all__ = [
     "SendQueue",
     "make_prompt",
     "prepare_socket",
+    "read_at_once",
 ]

@@ -9,10 +9,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol, IStreamClientEndpoint, ISystemHandle
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IStreamClientEndpoint,
+    ISystemHandle,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -34,12 +39,15 @@ def prepare_socket(transport: Any) -> None:
     be noticed sooner.
     """
     make_prompt(transport)
-    if not isinstance(transport.getHost(), (IPv4Address, IPv6Address)):
+    handle: Any = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    # A socket knows its family without a call to the system; getHost does not.
+    if handle is not None and handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if not ITCPTransport.providedBy(transport):
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    if ISystemHandle.providedBy(transport):
-        handle: Any = transport.getHandle()
+    if handle is not None:
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):
                 handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -18,7 +18,7 @@ from twisted.internet.tcp import Connection
 
 from remotedocker.streams._sendqueue import SendQueue
 
-__all__ = ["make_prompt"]
+__all__ = ["make_prompt", "read_at_once"]
 
 _READ_SIZE = 256 << 10
 """Bytes of one read, and what may wait to be sent before a producer is paused: a stream needs fewer turns."""
@@ -88,3 +88,13 @@ def make_prompt(transport: Any) -> None:
         prompt, own = _Prompt(transport), transport.__dict__
         own["doRead"], own["doWrite"] = prompt.do_read, prompt.do_write
         own["write"], own["writeSequence"] = prompt.write, prompt.write_sequence
+
+
+def read_at_once(transport: Any) -> None:
+    """
+    Reads what has come already on a transport that is prompt, without a turn of the reactor. The end of the
+    stream is left to the reactor, which will see it again.
+    """
+    prompt_read = getattr(transport, "__dict__", {}).get("doRead")
+    if prompt_read is not None:
+        prompt_read()

@@ -56,6 +56,7 @@ class RelayEnd:
         self.gone = False
         self.before_end: Callable[[], Deferred[None]] | None = None
         self._end_held = False
+        self._aborted = False
 
     def attach(self, transport: Any) -> None:
         """The side is connected. It reads nothing until both are."""
@@ -63,7 +64,8 @@ class RelayEnd:
         if self.peer.gone:
             transport.abortConnection()
             return
-        transport.pauseProducing()
+        if self.peer.transport is None:
+            transport.pauseProducing()
         self._relay.join_if_ready()
 
     def data_received(self, data: bytes) -> None:
@@ -130,9 +132,13 @@ class RelayEnd:
                 self.close()
                 peer.close()
                 return
-            peer.transport.loseWriteConnection()
         if self.transport is not None:
             self._forget_hangup = self._relay.watch_hangup(self.transport, self.abort)
+        if self._aborted:
+            # Nobody is there any more: that can be said together with the end.
+            peer.close()
+        elif peer.transport is not None:
+            peer.transport.loseWriteConnection()
 
     def close(self) -> None:
         """Closes once everything is written."""
@@ -143,6 +149,7 @@ class RelayEnd:
 
     def abort(self) -> None:
         """Ends the connection at once; what was not sent is dropped."""
+        self._aborted = True
         self._forget()
         if self.transport is not None:
             self.transport.abortConnection()
@@ -191,6 +198,11 @@ class Relay:
         """Ends both connections at once."""
         self.left.abort()
         self.right.abort()
+
+    def attach(self, left: Any, right: Any) -> None:
+        """Both sides are connected already."""
+        self.left.transport, self.right.transport = left, right
+        self.join_if_ready()
 
     def join_if_ready(self) -> None:
         """Begins when both sides are attached."""

@@ -37,8 +37,7 @@ class RealServerMixin:
 
     @ivar server: the sshd.
     @ivar remote: the login, after L{log_in}.
-    @ivar warm: whether channels to the daemon are opened ahead; without, a slow machine may make the link so
-        slow that they would be.
+    @ivar warm: whether channels to the daemon are opened ahead, which most tests would have to reckon with.
     """
 
     _own: RunningSSHD | None = None
@@ -93,7 +92,7 @@ class RealServerMixin:
     def make_remote(self, environ: dict[str, str] | None = None, **changes: Any) -> Remote:
         """@return: a remote that is stopped when the test has ended."""
         if not self.warm:
-            self.patch(_links, "_WORTHWHILE_ROUND_TRIP", 1e9)  # type: ignore[attr-defined]
+            self.patch(_links, "_WARM_CHANNELS", 0)  # type: ignore[attr-defined]
         self.remote = Remote(
             reactor, self.configuration(**changes), self.environ() if environ is None else environ
         )

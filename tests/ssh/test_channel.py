@@ -332,6 +332,25 @@ class WindowTests(_ChannelTestCase):
         self.assertEqual(len(far.received), 131072 + 100_000)
         self.assertLess(self.login.transport._out_sequence - before, 10)
 
+    def test_large_write_goes_at_once(self) -> None:
+        """A large write goes to the socket in one piece, in packets that the server takes."""
+        self.server.window = 1 << 20
+        near, far = self.open()
+        writes: list[int] = []
+        write = self.login.transport.transport.writeSequence
+
+        def noted(pieces: Any) -> None:
+            writes.append(sum(map(len, pieces)))
+            write(pieces)
+
+        self.patch(self.login.transport.transport, "writeSequence", noted)
+        content = bytes(range(250)) * 400
+        near.transport.write(content)
+        self.assertEqual(len(writes), 1)
+        self.network.pump()
+        self.assertTrue(far.received == content)
+        self.assertEqual(len(far.order), 4)
+
     def test_turns(self) -> None:
         """When the socket is full, channels that have much to send take turns."""
         self.server.window = 4 << 20

@@ -54,10 +54,12 @@ class WarmChannelsTests(SynchronousTestCase):
         self.assertEqual(self.opening, [])
 
     def test_taken(self) -> None:
-        """The oldest is given, and replaced."""
+        """The oldest is given; those that were taken are replaced together, when half are gone."""
         self.open_all()
         self.assertIs(self.pool.take(), self.opened[0])
+        self.assertEqual(self.opening, [])
         self.assertIs(self.pool.take(), self.opened[1])
+        self.assertEqual(len(self.opening), 2)
         self.open_all()
         self.assertEqual(len(self.pool), 3)
         self.assertEqual(len(self.opened), 5)
@@ -96,10 +98,11 @@ class WarmChannelsTests(SynchronousTestCase):
         """
         self.open_all()
         self.pool.take()
+        self.pool.take()
         self.clock.advance(0)
         opening = self.opening[0]
         self.pool.stop()
         self.assertTrue(opening.called)
-        self.assertTrue(all(channel.aborted for channel in self.opened[1:]))
+        self.assertTrue(all(channel.aborted for channel in self.opened[2:]))
         self.clock.advance(0)
         self.assertEqual((self.clock.getDelayedCalls(), len(self.pool)), ([], 0))

@@ -20,7 +20,7 @@ from zope.interface.verify import verifyObject
 
 from remotedocker.errors import DaemonUnreachable, ForwardingForbidden, SSHError, SSHUnavailable
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteObserver
-from remotedocker.ssh import _docker, _heartbeat, _links, _packets
+from remotedocker.ssh import _docker, _heartbeat, _packets
 from tests.ssh.real import RealServerMixin
 from tests.support import Recorder, wait_until
 from tests.support.docker_socket import EchoDaemon
@@ -541,21 +541,18 @@ class WarmTests(_RemoteTestCase):
     warm = True
 
     async def test_warm(self) -> None:
-        """
-        On a slow link channels to the daemon are open before they are needed, and are replaced when taken.
-        """
-        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", -1.0)
+        """Channels to the daemon are open before they are needed, and are replaced when taken."""
         daemon = await self.log_in_to_daemon()
         await self.until(lambda: len(daemon.conversations) == 4)
         await self.assert_echoes()
-        await self.until(lambda: len(daemon.conversations) == 5)
+        await self.assert_echoes()
+        await self.until(lambda: len(daemon.conversations) == 6)
         await self.cut()
         await self.until(lambda: len(daemon.conversations) == 4)
         await self.assert_echoes()
 
     async def test_closed_by_daemon(self) -> None:
         """One that the daemon has closed meanwhile is not used."""
-        self.patch(_links, "_WORTHWHILE_ROUND_TRIP", -1.0)
         daemon = await self.log_in_to_daemon()
         await self.until(lambda: len(daemon.conversations) == 4)
         pool = self.remote._extras._pool

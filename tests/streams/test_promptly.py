@@ -8,13 +8,14 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from remotedocker.streams import make_prompt
+from remotedocker.streams import make_prompt, read_at_once
 
 
 class _Reactor:
@@ -176,6 +177,19 @@ class PromptlyTests(SynchronousTestCase):
         self.transport.abortConnection()
         self.transport.write(b"x")
         self.assertEqual(self.received(), b"")
+
+    def test_read_at_once(self) -> None:
+        """What has come is read without the reactor; where nothing has, or the end, that is left to it."""
+        received: list[bytes] = []
+        self.patch(self.transport.protocol, "dataReceived", received.append)
+        read_at_once(self.transport)
+        self.theirs.send(b"early")
+        read_at_once(self.transport)
+        self.assertEqual(received, [b"early"])
+        self.theirs.close()
+        read_at_once(self.transport)
+        self.assertIs(self.transport.doRead(), CONNECTION_DONE)
+        read_at_once(StringTransport())
 
     def test_twice(self) -> None:
         """Preparing a transport again changes nothing."""

@@ -5,6 +5,8 @@ Tests for L{remotedocker.streams._relay}.
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -14,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from remotedocker.streams import Relay, RelayProtocol
 from tests.streams.support import RelayCase
-from tests.support import MemoryNetwork
+from tests.support import MemoryNetwork, Recorder
 
 _BIG = bytes(range(256)) * 8192
 """2 MiB."""
@@ -143,6 +145,21 @@ class RelayTests(SynchronousTestCase):
         self.assertTrue(case.server.lost)
         self.assertOver(case)
 
+    def test_goneAtItsEnd(self) -> None:
+        """The end of a client that has vanished altogether is passed on as that, not as a half-close."""
+        case = RelayCase.joined()
+        case.client.transport.write(b"last words")
+        case.network.pump()
+        self.patch(case.relay, "watch_hangup", lambda transport, vanished: vanished())
+        half_closes: list[bool] = []
+        daemon = case.relay.right.transport
+        self.patch(daemon, "loseWriteConnection", lambda: half_closes.append(True))
+        case.relay.left.read_ended()
+        self.assertTrue(daemon.disconnecting)
+        case.network.pump()
+        self.assertEqual((case.server.received, half_closes), (b"last words", []))
+        self.assertEqual(case.ended, [case.relay])
+
     def test_serverGoneAfterItsEnd(self) -> None:
         """A server that ended properly and is gone when the client still sends costs the client nothing."""
         case = RelayCase.joined()
@@ -171,6 +188,20 @@ class RelayTests(SynchronousTestCase):
         case.network.pump()
         self.assertEqual(case.server.events, ["made", "data", "eof"])
         self.assertEqual(case.server.received, b"early bird")
+
+    def test_attachedAtOnce(self) -> None:
+        """Two sides that are there already are joined without a pause of either."""
+        case = RelayCase()
+        ends = Recorder(), Recorder()
+        case.network.connect(case.client, ends[0])
+        case.network.connect(ends[1], case.server)
+        pauses: list[object] = []
+        for end in ends:
+            self.patch(end.transport, "pauseProducing", partial(pauses.append, end))
+        case.relay.left.data_received(b"early")
+        case.relay.attach(ends[0].transport, ends[1].transport)
+        case.network.pump()
+        self.assertEqual((case.server.received, pauses), (b"early", []))
 
     def test_firstSideWaits(self) -> None:
         """Until the other side is there, nothing is read."""
