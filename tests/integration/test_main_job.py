@@ -5,6 +5,7 @@ that the checks themselves fail where ports or files are switched off.
 
 from __future__ import annotations
 
+import secrets
 import signal
 import stat
 
@@ -238,6 +239,34 @@ class ProcessTests(IntegrationTestCase):
         self.assertFalse(agent.socket.exists())
         self.assertFalse(listens(port))
         self.assertFalse(listens(agent.port))
+
+    def test_end_while_busy(self) -> None:
+        """So it does in the middle of streams, of an upload, and of changes of files on both sides."""
+        agent = self.own_agent()
+        docker = self.docker(agent.docker_host)
+        tree = self.scratch / "tree"
+        tree.mkdir()
+        (tree / "large").write_bytes(secrets.token_bytes(32 << 20))
+        name, script = docker.name("busy"), "echo up; while true; do date >/tree/$((n = n + 1)); done"
+        mount = ("-v", f"{tree}:/tree")
+        self.assertEqual(docker("run", "-d", "--name", name, *mount, "busybox", "sleep", "1000").status, 0)
+        streams = [
+            docker.start("exec", name, "sh", "-c", script),
+            docker.start("run", "--name", docker.name("run"), "busybox", "sh", "-c", "echo up; sleep 1000"),
+        ]
+        for stream in streams:
+            stream.expect(b"up\n")
+        upload = docker.start("load")
+        upload.write(bytes(1 << 20))
+        (tree / "large").write_bytes(secrets.token_bytes(32 << 20))
+        self.wait_for((tree / "1").exists, "what the container writes comes back")
+        self.assertEqual(agent.stop(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", agent.log_file.read_text())
+        # Go's HTTP client hears of a lost connection when it next has something to send.
+        upload.close_input()
+        for running in (*streams, upload):
+            self.assertNotEqual(running.finish().status, 0, running.arguments)
+        self.assertFalse(agent.socket.exists())
 
     def test_unknown_host_key(self) -> None:
         """A host whose key is not known ends it, with a message that says what to do."""
