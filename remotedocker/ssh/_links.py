@@ -82,6 +82,7 @@ class LinkFactory:
         self._reactor = reactor
         self._host = host
         self._configuration = configuration
+        self._environ = environ
         self._prompter = Prompter(reactor, environ)
         self._endpoint = self._make_endpoint(environ)
 
@@ -122,8 +123,10 @@ class LinkFactory:
     def _log_in(self) -> Deferred[Login]:
         """@return: fires with a new login."""
         host, accept = self._host, self._configuration.accept_new_host_key
-        answers = self._prompter.answers(host.batch_mode)
-        return Deferred.fromCoroutine(log_in(self._reactor, host, self._endpoint, answers, accept))
+        answers = self._prompter.answers(host.batch_mode, host.tries)
+        return Deferred.fromCoroutine(
+            log_in(self._reactor, host, self._endpoint, answers, accept, self._environ)
+        )
 
     def _watch(self, login: Login, dead: Callable[[str], None]) -> Heartbeat:
         """@return: what notices that a login is dead."""

@@ -25,7 +25,6 @@ from remotedocker.ssh._wire import Reader, string, uint32
 __all__ = ["Answers", "AuthenticationRefused", "Identity", "UserAuthentication"]
 
 _REQUEST, _FAILURE, _SUCCESS, _BANNER, _METHOD_SPECIFIC, _INFO_RESPONSE = 50, 51, 52, 53, 60, 61
-_PASSWORD_TRIES = 3
 #: A question for the account's password and nothing else: any other may want a code that is good only once.
 _ASKS_PASSWORD = re.compile(r"\s*(\S+'s )?password( for \S+)?\s*:?\s*", re.IGNORECASE)
 
@@ -57,10 +56,12 @@ class Answers:
     @ivar secret: given a prompt, whether what is typed may be seen, and whether it will do again for a later
         login, gives what was typed, or None.
     @ivar judged: told at the end of a login whether the answers were good; not called if it ended otherwise.
+    @ivar tries: how often the same is asked, if the answer is wrong.
     """
 
     secret: Callable[[str, bool, bool], Awaitable[str | None]] | None = None
     judged: Callable[[bool], None] = lambda good: None
+    tries: int = 3
 
 
 class AuthenticationRefused(Exception):
@@ -241,7 +242,7 @@ class UserAuthentication(SSHService):
 
     async def _try_password(self) -> _Verdict | None:
         """@return: the verdict about a password; None when nobody can be asked, or it was wrong too often."""
-        if self._answers.secret is None or self.tried.count("password") >= _PASSWORD_TRIES:
+        if self._answers.secret is None or self.tried.count("password") >= self._answers.tries:
             return None
         password = await self._answers.secret(f"{self._user.decode()}'s password: ", False, True)
         if password is None:
@@ -255,7 +256,7 @@ class UserAuthentication(SSHService):
 
     async def _try_keyboard_interactive(self) -> _Verdict | None:
         """@return: the verdict after all questions (RFC 4256); None when nobody can be asked."""
-        if self._answers.secret is None or self.tried.count("keyboard-interactive") >= _PASSWORD_TRIES:
+        if self._answers.secret is None or self.tried.count("keyboard-interactive") >= self._answers.tries:
             return None
         self.tried.append("keyboard-interactive")
         number, payload = await self._request(b"keyboard-interactive", string(b"") + string(b""))

@@ -112,11 +112,11 @@ class CutStreamTests(IntegrationTestCase):
     def test_build(self) -> None:
         """C{build}, by the classic builder and by BuildKit, in the middle of a step; no image is made."""
 
-        builders = [({"DOCKER_BUILDKIT": "0"}, "stdout", None)]
+        builders: list[tuple[dict[str, str], str, str | None]] = [({"DOCKER_BUILDKIT": "0"}, "stdout", None)]
         for cli in [path for version, path in CLIS.items() if has_buildkit(version, path)][:1]:
             builders.append(({"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}, "stderr", cli))
-        for variables, stream, cli in builders:
-            self.on_each_endpoint(partial(self.cut_build, variables, stream), cli)
+        for variables, stream, client in builders:
+            self.on_each_endpoint(partial(self.cut_build, variables, stream), client)
 
     def cut_build(self, variables: Mapping[str, str], stream: str, docker: Docker) -> None:
         """Builds with those variables set, and what a step prints in C{stream}."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -58,6 +59,14 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
         self.assertIsInstance(error, AuthenticationFailed)
         self.assertEqual(len(asked), 3)
         self.assertIn("password, password, password", str(error))
+
+    def test_fewer_tries(self) -> None:
+        """Where ssh_config wants fewer questions, there are fewer."""
+        for method in ("password", "keyboard-interactive"):
+            answering, _ = answers("wrong", "right")
+            error = self.attempt((method,), evolve(answering, tries=1), identities=())
+            self.assertIsInstance(error, AuthenticationFailed)
+            self.assertIn(f"tried: {method}; ", str(error))
 
     def test_questions(self) -> None:
         """
