@@ -163,6 +163,24 @@ class FaultTests(IntegrationTestCase):
         for running in (follower, *others):
             self.assertNotEqual(running.finish().status, 0, running)
 
+    def test_silent_link(self) -> None:
+        """A link that carries nothing any more, though nobody closed it, is noticed, and replaced."""
+        docker = self.docker(self.own_agent().docker_host)
+        name = docker.name("stream")
+        self.assertEqual(docker("run", "-d", "--name", name, "busybox", "sleep", "1000").status, 0)
+        streams = [
+            docker.start("exec", name, "sh", "-c", "echo up; sleep 1000"),
+            docker.start("exec", name, "sh", "-c", "echo up; yes"),
+        ]
+        for stream in streams:
+            stream.expect(b"up\n")
+        frozen = [str(pid) for pid in self.remote.ssh_sessions()]
+        self.addCleanup(self.remote.run, ["/bin/kill", "-KILL", *frozen])
+        self.remote.run(["/bin/kill", "-STOP", *frozen])
+        for stream in streams:
+            self.assertNotEqual(stream.finish().status, 0)
+        self.assertEqual(docker("version").status, 0)
+
     def test_sshd_away(self) -> None:
         """While the remote refuses connections, a request is answered with the cause; then all is well."""
         docker = self.docker(self.own_agent("--wait-for-ssh", "1").docker_host)
