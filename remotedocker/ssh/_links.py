@@ -118,7 +118,10 @@ class LinkFactory:
     def _depends_on(self) -> tuple[Path, ...]:
         """@return: the files that a refusal depends on."""
         host = self._host
-        return (*host.identities, *host.certificates, *host.user_known_hosts, *host.global_known_hosts)
+        beside = [Path(f"{identity}{end}") for identity in host.identities for end in (".pub", "-cert.pub")]
+        revoked = () if host.revoked_host_keys is None else (host.revoked_host_keys,)
+        known = (*host.user_known_hosts, *host.global_known_hosts, *revoked)
+        return (*host.identities, *beside, *host.certificates, *known)
 
     def _log_in(self) -> Deferred[Login]:
         """@return: fires with a new login."""

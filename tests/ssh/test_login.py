@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +226,19 @@ class AgentTests(_LoginTestCase):
         socket = self.start_agent(*(self.new_key("ed25519", authorize=False) for _ in range(8)))
         await self.assert_logs_in(self.environ(SSH_AUTH_SOCK=socket))
 
+    async def test_only_named_keys(self) -> None:
+        """With IdentitiesOnly, other keys of the agent that IdentityAgent names are not tried."""
+        good, wrong = self.new_key("ed25519"), self.new_key("ed25519", authorize=False)
+        agent = self.start_agent(good, wrong)
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text(f"IdentityAgent {agent}\nIdentityFile {wrong}\n")
+        await self.assert_logs_in(identities=(), ssh_config=config)
+        await self.remote.stop()
+        config.write_text(f"{config.read_text()}IdentitiesOnly yes\n")
+        message = await self.refusal(AuthenticationFailed, identities=(), ssh_config=config)
+        self.assertNotIn(str(good), message)
+        self.assertIn(wrong.name, message)
+
     async def test_dead_agent(self) -> None:
         """An agent that is not there does not matter."""
         await self.assert_logs_in(self.environ(SSH_AUTH_SOCK="/no/such/agent"))
@@ -360,6 +375,20 @@ class RefusedLaterTests(_KnownHostsTestCase):
         known[0].write_text(good)
         await wait_until(reactor, lambda: remote.connected)
         self.assertEqual((await remote.run("printf again")).stdout, b"again")
+
+    async def test_until_certificate_changes(self) -> None:
+        """So it is when a certificate beside the key is renewed."""
+        authority, key = self.new_key("ed25519", authorize=False), self.new_key("ed25519", authorize=False)
+        trusted = Path(self.mktemp_directory()) / "authorities"
+        shutil.copy(f"{authority}.pub", trusted)
+        self.start_server(f"TrustedUserCAKeys {trusted}")
+        KeyTests.sign(self, authority, key, "-n", self.server.user)  # type: ignore[arg-type]
+        remote = await self.log_in(identities=(key,))
+        KeyTests.sign(self, authority, key, "-n", "another")  # type: ignore[arg-type]
+        self.server.cut()
+        await wait_until(reactor, lambda: remote._main.state == "refused")
+        KeyTests.sign(self, authority, key, "-n", self.server.user)  # type: ignore[arg-type]
+        await wait_until(reactor, lambda: remote.connected)
 
 
 class AlgorithmTests(_LoginTestCase):
@@ -649,6 +678,23 @@ class UnreachableTests(_LoginTestCase):
         self.assertNoResult(waiting)
         waiting.addErrback(lambda failure: None)
         waiting.cancel()
+
+    async def test_connect_timeout(self) -> None:
+        """A host that does not answer is given up after ConnectTimeout, and that is said."""
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text("ConnectTimeout 1\n")
+        with ExitStack() as stack:
+            # Who comes when the queue is full is not answered.
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            for _ in range(2):
+                queued = stack.enter_context(socket.socket())
+                queued.setblocking(False)
+                queued.connect_ex(server.getsockname())
+            destination = f"127.0.0.1:{server.getsockname()[1]}"
+            remote = self.make_remote(destination=destination, ssh_config=config, wait_for_ssh=3.0)
+            remote.start()
+            error = await self.assertFailure(remote.run("true"), SSHUnavailable)
+        self.assertIn("it does not answer", str(error))
 
     async def test_unknown_name(self) -> None:
         """A name that does not exist is said to be one."""
