@@ -36,6 +36,7 @@ from remotedocker.ssh._program import run_program
 from remotedocker.ssh._sshconfig import ResolvedHost
 from remotedocker.ssh._transport import ClientTransport
 from remotedocker.ssh._userauth import Answers, AuthenticationRefused, UserAuthentication
+from remotedocker.ssh._wire import TruncatedMessage
 
 __all__ = ["Login", "log_in"]
 
@@ -305,6 +306,10 @@ async def _authenticate(reactor: Any, attempt: _Attempt, host: ResolvedHost, ans
         except AuthenticationRefused as refused:
             raise AuthenticationFailed(
                 destination=host.destination, tried=_tried(refused, identities.unusable)
+            ) from None
+        except TruncatedMessage as error:
+            raise SSHError(
+                destination=host.destination, reason=f"a message of the server's makes no sense ({error})"
             ) from None
         except SSHError as error:
             if "too many authentication failures" in str(error).lower():

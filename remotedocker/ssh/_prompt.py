@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotedocker.errors import harmless
 from remotedocker.ssh._program import run_program
 from remotedocker.ssh._userauth import Answers
 
@@ -154,11 +155,6 @@ def _in_background(terminal: int) -> bool:
         return False
 
 
-def _harmless(prompt: str) -> str:
-    """@return: a prompt, which may be a server's, without what would command the terminal."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in prompt)
-
-
 @implementer(IReadDescriptor)
 class _TerminalQuestion:
     """
@@ -180,7 +176,7 @@ class _TerminalQuestion:
             silent[3] &= ~termios.ECHO
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
         try:
-            os.write(descriptor, _harmless(prompt).encode())
+            os.write(descriptor, harmless(prompt).encode())
         except OSError:
             self._restore()
             raise

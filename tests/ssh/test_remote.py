@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -270,6 +272,24 @@ class DeadLinkTests(_RemoteTestCase):
         await self.freeze()
         await self.until(lambda: protocol.lost)
         self.assertIn("has not answered", str(protocol.reason.value))
+        await self.assert_echoes()
+
+    async def test_woken(self) -> None:
+        """After the laptop was asleep a dead link is noticed by that, long before it would be otherwise."""
+        for name in ("_IDLE", "_PATIENCE"):
+            self.patch(_heartbeat, name, 1e6)
+        asleep = 0.0
+
+        def gettime(clock: int) -> float:
+            return 0.0 if clock == time.CLOCK_MONOTONIC else asleep
+
+        self.patch(_heartbeat, "time", SimpleNamespace(**{**vars(time), "clock_gettime": gettime}))
+        await self.log_in_to_daemon()
+        protocol = await self.assert_echoes()
+        await self.freeze()
+        asleep = 3600.0
+        await self.until(lambda: protocol.lost)
+        self.assertIn("has not answered for", str(protocol.reason.value))
         await self.assert_echoes()
 
     async def test_under_load(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -135,6 +136,20 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
             self.network.pump(1)
         error = self.failureResultOf(logging_in, SSHError).value
         self.assertIn("said nothing", str(error))
+
+    def test_senseless_message(self) -> None:
+        """A message that is cut short is named as the reason, and tried again later."""
+
+        def ask(authentication: conch._Authentication, packet: bytes) -> Deferred[None]:
+            authentication.transport.sendPacket(60, b"\0")
+            return Deferred()
+
+        self.patch(conch._Authentication, "auth_keyboard_interactive", ask)
+        answering, asked = answers("right")
+        error = self.attempt(("keyboard-interactive",), answering, identities=())
+        self.assertIsInstance(error, SSHError)
+        self.assertIn("a message of the server's makes no sense", str(error))
+        self.assertEqual(asked, [])
 
     def test_cancelled(self) -> None:
         """A login that is cancelled leaves no connection and no timer."""
