@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TakesTooLong
 from twisted.internet.error import (
@@ -76,7 +76,7 @@ class _Attempt:
     server says nothing for too long.
 
     @ivar ended: fires with the reason when the connection is lost.
-    @ivar asking: whether the user is being asked something, so that the server has nothing to say.
+    @ivar authentication: once it is being done.
     """
 
     def __init__(self, reactor: Any, host: ResolvedHost, policy: HostKeyPolicy) -> None:
@@ -85,7 +85,7 @@ class _Attempt:
         self._gate: Deferred[Any] | None = None
         self._step_began = reactor.seconds()
         self._check: IDelayedCall | None = reactor.callLater(1.0, self._check_silence)
-        self.asking = False
+        self.authentication: UserAuthentication | None = None
         self.secured: Deferred[None] = Deferred()
         self.ended: Deferred[Exception] = Deferred()
         self.transport = ClientTransport(
@@ -114,21 +114,6 @@ class _Attempt:
         waited_for.addBoth(self._open_gate)
         return await gate
 
-    def watched(self, answers: Answers) -> Answers:
-        """@return: C{answers}, giving the user all the time that they need."""
-        ask = answers.secret
-        if ask is None:
-            return answers
-
-        async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
-            self.asking = True
-            try:
-                return await ask(prompt, visible, lasting)
-            finally:
-                self.asking = False
-
-        return evolve(answers, secret=secret)
-
     def _open_gate(self, result: Any) -> None:
         """The step is over."""
         gate, self._gate = self._gate, None
@@ -138,7 +123,7 @@ class _Attempt:
     def _check_silence(self) -> None:
         """Once a second."""
         now = self._reactor.seconds()
-        if self.asking:
+        if self.authentication is not None and self.authentication.asking:
             self._step_began = now
         self._check = self._reactor.callLater(1.0, self._check_silence)
         if now - max(self.transport.last_received, self._step_began) >= _STEP_SECONDS:
@@ -296,10 +281,11 @@ async def _authenticate(reactor: Any, attempt: _Attempt, host: ResolvedHost, ans
             host.user,
             connection,
             identities.usable if host.pubkey else (),
-            attempt.watched(answers),
+            answers,
             [method for method in methods if allowed.get(method)],
             host.permitted.signatures,
         )
+        attempt.authentication = authentication
         attempt.transport.requestService(authentication)
         try:
             await attempt.step(authentication.done)

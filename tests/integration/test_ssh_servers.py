@@ -73,6 +73,23 @@ class ServerTests(IntegrationTestCase):
         self.assertIn("`docker system dial-stdio` is used instead", agent.log())
         self.check_all(self.docker(agent.docker_host))
 
+    def test_closed_socket(self) -> None:
+        """A daemon's socket that the SSH user may not open is told from one that is not there."""
+        closed = "/srv/closed.sock"
+        script = (
+            f"import os, socket; socket.socket(socket.AF_UNIX).bind('{closed}'); os.chmod('{closed}', 0o600)"
+        )
+        self.assertEqual(self.remote.run(["/usr/bin/python3", "-c", script]).returncode, 0)
+        self.addCleanup(self.remote.run, ["rm", closed])
+        for path, words in (
+            (closed, "may not open it: permission denied"),
+            ("/srv/none", "there is no such"),
+        ):
+            options = ("--ssh", f"developer@{self.remote.host}", "--remote-docker", f"unix://{path}")
+            agent = self.own_agent(*options, start=False)
+            agent.launch()
+            self.wait_for(lambda words=words, agent=agent: words in agent.log(), words)
+
     def test_no_port_forwarding(self) -> None:
         """C{AllowTcpForwarding no}: a container with ports does not start, and says why; all else works."""
         agent = self.agent_of("AllowTcpForwarding=no")

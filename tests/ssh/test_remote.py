@@ -516,6 +516,17 @@ class DaemonTests(_RemoteTestCase):
         error = await self.assertFailure(connecting, ForwardingForbidden)
         self.assertIn("AllowStreamLocalForwarding", str(error))
 
+    async def test_endless_commands(self) -> None:
+        """Where commands do not end, nobody waits for them for ever."""
+        self.patch(_docker, "_LOOK_SECONDS", 0.5)
+        self.start_server("AllowStreamLocalForwarding no\nForceCommand sleep 1000")
+        await self.start_daemon()
+        await self.log_in(remote_docker=f"unix://{self.socket}")
+        connecting = [connectProtocol(self.remote.docker_endpoint(), Recorder()) for _ in range(2)]
+        for one in connecting:
+            error = await self.assertFailure(one, ForwardingForbidden)
+            self.assertIn("no command can be run there", str(error))
+
     async def test_daemon_comes_up(self) -> None:
         """A daemon that is started later is found at the next request."""
         self.socket = os.path.join(self.mktemp_directory(), "docker.sock")
