@@ -24,6 +24,7 @@ from remotedocker.errors import (
     PermanentSSHError,
     SSHUnavailable,
 )
+from remotedocker.ssh import _agent
 from tests.ssh.real import RealServerMixin
 from tests.support import wait_until
 from tests.support.sshd import free_port, make_key
@@ -238,6 +239,19 @@ class AgentTests(_LoginTestCase):
         message = await self.refusal(AuthenticationFailed, identities=(), ssh_config=config)
         self.assertNotIn(str(good), message)
         self.assertIn(wrong.name, message)
+
+    async def test_silent_agent(self) -> None:
+        """One that does not answer is waited for a while, and is told of when there is no other key."""
+        self.patch(_agent, "_LIST_SECONDS", 0.3)
+        path = str(Path(self.mktemp_directory()) / "agent")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            environ = self.environ(SSH_AUTH_SOCK=path)
+            await self.assert_logs_in(environ)
+            await self.remote.stop()
+            message = await self.refusal(AuthenticationFailed, environ, identities=(Path("/no/such/key"),))
+        self.assertIn("the agent does not answer", message)
 
     async def test_dead_agent(self) -> None:
         """An agent that is not there does not matter."""
