@@ -111,7 +111,17 @@ class NegativeControlTests(IntegrationTestCase):
         self.assertRaises(AssertionError, check_files_come_back, docker, self.scratch / "two")
 
 
-class FaultTests(IntegrationTestCase):
+class _FaultTestCase(IntegrationTestCase):
+    """What the tests of broken links share."""
+
+    def freeze(self) -> None:
+        """Stops the remote's process of each login, as if the network took everything."""
+        frozen = [str(pid) for pid in self.remote.ssh_sessions()]
+        self.addCleanup(self.remote.run, ["/bin/kill", "-KILL", *frozen])
+        self.remote.run(["/bin/kill", "-STOP", *frozen])
+
+
+class FaultTests(_FaultTestCase):
     """What is lost comes back by itself."""
 
     def test_lost_login(self) -> None:
@@ -174,9 +184,7 @@ class FaultTests(IntegrationTestCase):
         ]
         for stream in streams:
             stream.expect(b"up\n")
-        frozen = [str(pid) for pid in self.remote.ssh_sessions()]
-        self.addCleanup(self.remote.run, ["/bin/kill", "-KILL", *frozen])
-        self.remote.run(["/bin/kill", "-STOP", *frozen])
+        self.freeze()
         for stream in streams:
             self.assertNotEqual(stream.finish().status, 0)
         self.assertEqual(docker("version").status, 0)
@@ -230,7 +238,7 @@ class FaultTests(IntegrationTestCase):
         self.wait_for(lambda: docker("ps").status == 0, "the agent serves again")
 
 
-class ProcessTests(IntegrationTestCase):
+class ProcessTests(_FaultTestCase):
     """How the process begins and ends."""
 
     def test_ready_line(self) -> None:
@@ -285,6 +293,21 @@ class ProcessTests(IntegrationTestCase):
         for running in (*streams, upload):
             self.assertNotEqual(running.finish().status, 0, running.arguments)
         self.assertFalse(agent.socket.exists())
+
+    def test_end_on_silent_link(self) -> None:
+        """So it does when nothing is answered any more, with files on their way."""
+        agent = self.own_agent()
+        docker = self.docker(agent.docker_host)
+        tree = self.scratch / "tree"
+        tree.mkdir()
+        run_web_server(docker, "-p", f"{free_port()}:80", "-v", f"{tree}:/www")
+        self.freeze()
+        for number in range(20):
+            (tree / str(number)).write_bytes(bytes(1 << 20))
+        asking = docker.start("ps")
+        self.assertEqual(agent.stop(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", agent.log_file.read_text())
+        self.assertNotEqual(asking.finish().status, 0)
 
     def test_unknown_host_key(self) -> None:
         """A host whose key is not known ends it, with a message that says what to do."""
