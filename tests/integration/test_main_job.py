@@ -5,6 +5,8 @@ that the checks themselves fail where ports or files are switched off.
 
 from __future__ import annotations
 
+import http.client
+import json
 import secrets
 import signal
 import stat
@@ -172,6 +174,34 @@ class FaultTests(_FaultTestCase):
         self.remote.kill_ssh_sessions()
         for running in (follower, *others):
             self.assertNotEqual(running.finish().status, 0, running)
+
+    def test_idle_client(self) -> None:
+        """A client that waits with its connection open does not notice that the link was lost meanwhile."""
+        agent = self.own_agent()
+        client = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
+        self.addCleanup(client.close)
+        sockets = set()
+        for _ in range(3):
+            client.request("GET", "/version")
+            answer = client.getresponse()
+            self.assertEqual((answer.status, "Version" in json.load(answer)), (200, True))
+            sockets.add(client.sock)
+            self.assertGreater(self.remote.kill_ssh_sessions(), 0)
+        self.assertEqual(len(sockets), 1)
+
+    def test_unanswered_request(self) -> None:
+        """A request that the daemon has, and has not answered, fails with the reason, and is not sent again."""
+        docker = self.docker(self.own_agent().docker_host)
+        name = docker.name("deaf")
+        script = "trap 'echo told' TERM; echo up; while true; do sleep 0.1; done"
+        self.assertEqual(docker("run", "-d", "--name", name, "busybox", "sh", "-c", script).status, 0)
+        stopping = docker.start("stop", "-t", "20", name)
+        self.wait_for(lambda: b"told" in docker("logs", name).stdout, "the daemon has the request")
+        self.remote.kill_ssh_sessions()
+        outcome = stopping.finish()
+        self.assertNotEqual(outcome.status, 0)
+        self.assertIn(self.remote.host.encode(), outcome.stderr)
+        self.assertEqual(docker("logs", name).stdout.count(b"told"), 1)
 
     def test_silent_link(self) -> None:
         """A link that carries nothing any more, though nobody closed it, is noticed, and replaced."""
