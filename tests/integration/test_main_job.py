@@ -190,7 +190,7 @@ class FaultTests(_FaultTestCase):
         self.assertEqual(len(sockets), 1)
 
     def test_unanswered_request(self) -> None:
-        """A request that the daemon has, and has not answered, fails with the reason, and is not sent again."""
+        """A request that the daemon has not answered fails with the reason, and is not sent again."""
         docker = self.docker(self.own_agent().docker_host)
         name = docker.name("deaf")
         script = "trap 'echo told' TERM; echo up; while true; do sleep 0.1; done"
