@@ -5,19 +5,13 @@ What the links to one host are made from, and what is prepared on a login so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import (
-    IHostnameResolver,
-    IReactorPluggableNameResolver,
-    IStreamClientEndpoint,
-)
-from zope.interface import implementer
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from remotedocker.ssh._channel import Channel
 from remotedocker.ssh._destination import SSHConfiguration
@@ -28,46 +22,13 @@ from remotedocker.ssh._login import Login, log_in
 from remotedocker.ssh._pool import WarmChannels
 from remotedocker.ssh._prompt import Prompter
 from remotedocker.ssh._proxycommand import CommandLineEndpoint, jump_command
+from remotedocker.ssh._resolver import ResolvingReactor
 from remotedocker.ssh._sshconfig import ResolvedHost
 
 __all__ = ["LinkFactory", "LoginExtras"]
 
 #: A link with a shorter round trip, in seconds, gains nothing by channels that are opened ahead.
 _WORTHWHILE_ROUND_TRIP = 0.002
-
-
-_FAMILIES: dict[str, tuple[type, ...]] = {"inet": (IPv4Address,), "inet6": (IPv6Address,)}
-
-
-@implementer(IReactorPluggableNameResolver, IHostnameResolver)
-class _OneFamily:
-    """
-    A reactor whose host names have addresses of one family only.
-    """
-
-    def __init__(self, reactor: Any, types: Sequence[type]) -> None:
-        """
-        @param types: of those addresses.
-        """
-        self._reactor = reactor
-        self._types = types
-        self.nameResolver = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: Any,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: object = None,
-        transportSemantics: str = "TCP",
-    ) -> Any:
-        """See L{IHostnameResolver.resolveHostName}."""
-        return self._reactor.nameResolver.resolveHostName(
-            resolutionReceiver, hostName, portNumber, self._types, transportSemantics
-        )
 
 
 class LinkFactory:
@@ -93,9 +54,8 @@ class LinkFactory:
             return CommandLineEndpoint(self._reactor, jump_command(host, self._configuration), environ)
         if host.command:
             return CommandLineEndpoint(self._reactor, host.command, environ)
-        types = _FAMILIES.get(host.address_family)
         return HostnameEndpoint(
-            self._reactor if types is None else _OneFamily(self._reactor, types),
+            ResolvingReactor(self._reactor, host.address_family),
             host.host,
             host.port,
             timeout=host.connect_timeout,

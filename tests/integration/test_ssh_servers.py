@@ -6,6 +6,7 @@ what is in the way.
 from __future__ import annotations
 
 import secrets
+from functools import partial
 
 from tests.integration.agent import Agent, free_port
 from tests.integration.base import Docker, IntegrationTestCase
@@ -88,7 +89,11 @@ class ServerTests(IntegrationTestCase):
             options = ("--ssh", f"developer@{self.remote.host}", "--remote-docker", f"unix://{path}")
             agent = self.own_agent(*options, start=False)
             agent.launch()
-            self.wait_for(lambda words=words, agent=agent: words in agent.log(), words)
+            self.wait_for(partial(self.has_logged, agent, words), words)
+
+    def has_logged(self, agent: Agent, words: str) -> bool:
+        """@return: whether the agent's log has the words."""
+        return words in agent.log()
 
     def test_no_port_forwarding(self) -> None:
         """C{AllowTcpForwarding no}: a container with ports does not start, and says why; all else works."""
