@@ -10,6 +10,7 @@ import json
 import secrets
 import signal
 import stat
+from functools import partial
 
 from tests.integration.agent import free_port
 from tests.integration.base import IntegrationTestCase
@@ -181,12 +182,18 @@ class FaultTests(_FaultTestCase):
         client = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
         self.addCleanup(client.close)
         sockets = set()
-        for _ in range(3):
+
+        def noticed(losses: int) -> bool:
+            return agent.log_file.read_text().count("The SSH connection was lost") == losses
+
+        for losses in (2, 4, 6):
             client.request("GET", "/version")
             answer = client.getresponse()
             self.assertEqual((answer.status, "Version" in json.load(answer)), (200, True))
             sockets.add(client.sock)
-            self.assertGreater(self.remote.kill_ssh_sessions(), 0)
+            self.wait_for(lambda: len(self.remote.ssh_sessions()) == 2, "both connections stand")
+            self.remote.kill_ssh_sessions()
+            self.wait_for(partial(noticed, losses), "the agent has noticed it")
         self.assertEqual(len(sockets), 1)
 
     def test_unanswered_request(self) -> None:
