@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "RemoteDockerError",
+    "harmless",
     # by the client's fault
     "BadRequest",
     "BodyTooLarge",
@@ -62,6 +63,15 @@ __all__ = [
 _WITH_PORT = re.compile(r"((?:.*@)?)(?:\[([^]]*)\]|([^:]*)):([0-9]+)")
 
 
+#: What could command a terminal, and what is no text.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    """@return: C{text}, which may be somebody else's, as it can be shown on a terminal."""
+    return _HARMFUL.sub("?", text)
+
+
 class _Sentence(Formatter):
     """Fills the places of a sentence."""
 
@@ -86,7 +96,7 @@ class RemoteDockerError(Exception):
     def __init__(self, **details: object) -> None:
         self.details = details
         template = " ".join(cleandoc(type(self).__doc__ or "").split())
-        super().__init__(_Sentence().format(template, **details))
+        super().__init__(harmless(_Sentence().format(template, **details)))
 
     @property
     def message(self) -> str:

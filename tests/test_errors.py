@@ -22,6 +22,7 @@ from remotedocker.errors import (
     RemoteFileError,
     SourceMissing,
     SSHError,
+    harmless,
 )
 
 __all__ = ["ErrorTests", "UseTests"]
@@ -29,7 +30,8 @@ __all__ = ["ErrorTests", "UseTests"]
 
 def all_errors() -> dict[str, type[RemoteDockerError]]:
     """Every error class, by its name."""
-    return {name: getattr(errors, name) for name in errors.__all__}
+    exported = {name: getattr(errors, name) for name in errors.__all__}
+    return {name: value for name, value in exported.items() if isinstance(value, type)}
 
 
 def fields(error: type[RemoteDockerError]) -> set[str]:
@@ -49,7 +51,7 @@ class ErrorTests(SynchronousTestCase):
             and issubclass(value, Exception)
             and value.__module__ == errors.__name__
         }
-        self.assertEqual(defined, set(errors.__all__))
+        self.assertEqual(defined, set(all_errors()))
         self.assertEqual(
             [name for name, error in all_errors().items() if not issubclass(error, RemoteDockerError)], []
         )
@@ -85,6 +87,15 @@ class ErrorTests(SynchronousTestCase):
     def test_braces_in_a_detail(self) -> None:
         """What stands in a detail is not read as a place to fill."""
         self.assertIn("/srv/{reason}", SourceMissing(source="/srv/{reason}").message)
+
+    def test_commands_to_the_terminal(self) -> None:
+        """What others have said, or named, cannot command the terminal on which a message is shown."""
+        reason = "\x1b]0;title\x07 \x9b2J \r line\n\tanother \udcff \u3000 \u202f sch\u00f6n"
+        message = SSHError(destination="host", reason=reason).message
+        self.assertTrue(
+            message.endswith("?]0;title? ?2J ? line\n\tanother ? \u3000 \u202f sch\u00f6n"), message
+        )
+        self.assertEqual(harmless("\x7f\x85"), "??")
 
     def test_commands(self) -> None:
         """The commands in a sentence work as they stand, whatever the destination."""

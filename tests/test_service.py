@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -180,21 +182,33 @@ class AssembleTests(SynchronousTestCase):
 class ProcessTests(SynchronousTestCase):
     """C{twistd remotedocker} as a process."""
 
-    def run_twistd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs it to its end."""
-        state = short_directory(self)
-        return subprocess.run(
+    def start_twistd(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts it."""
+        self.state = short_directory(self)
+        started = subprocess.Popen(
             [
                 *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-                *("--nodaemon", "--pidfile=", "remotedocker", "--state-dir", str(state)),
-                *("--listen", f"unix:{state}/docker.sock"),
+                *("--nodaemon", "--pidfile=", "remotedocker", "--state-dir", str(self.state)),
+                *("--listen", f"unix:{self.state}/docker.sock"),
                 *arguments,
             ],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
         )
+        self.addCleanup(started.communicate)
+        self.addCleanup(started.kill)
+        return started
+
+    def run_twistd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end."""
+        return self.end(self.start_twistd(*arguments))
+
+    def end(self, started: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+        """Waits for its end."""
+        stdout, stderr = started.communicate(timeout=60)
+        return subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
 
     def test_usage_error(self) -> None:
         """A wrong option ends it with a message (the status is C{twistd}'s, 0 before Twisted 25)."""
@@ -215,3 +229,24 @@ class ProcessTests(SynchronousTestCase):
         ended = self.run_twistd("--ssh", "root@192.0.2.1", "--listen", f"unix:{taken}")
         self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
         self.assertEqual(taken.read_text(), "no socket")
+
+    def test_signal(self) -> None:
+        """SIGTERM ends it, by that signal, in the middle of a login; SIGINT does, between two attempts."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            destination = f"root@127.0.0.1:{server.getsockname()[1]}"
+            logging_in = self.start_twistd("--ssh", destination, "--ssh-config", "none")
+            with server.accept()[0] as silent:
+                self.assertEqual(silent.recv(4), b"SSH-")
+                self.assert_ends(logging_in, signal.SIGTERM)
+        waiting = self.start_twistd("--ssh", destination, "--ssh-config", "none")
+        assert waiting.stdout is not None
+        self.assertTrue(any("connection refused" in line for line in waiting.stdout))
+        self.assert_ends(waiting, signal.SIGINT)
+
+    def assert_ends(self, started: subprocess.Popen[str], number: signal.Signals) -> None:
+        """It ends by a signal, without a trace."""
+        started.send_signal(number)
+        ended = self.end(started)
+        self.assertEqual(ended.returncode, -number, ended.stdout + ended.stderr)
+        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
+        self.assertFalse((self.state / "docker.sock").exists())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -26,6 +28,8 @@ _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12
 _SIGN_REQUEST, _SIGN_RESPONSE = 13, 14
 _FLAGS = {b"rsa-sha2-256": 2, b"rsa-sha2-512": 4}
 _LONGEST_ANSWER = 1 << 20
+#: So long an agent may take to say which keys it holds, for which nobody needs to be asked.
+_LIST_SECONDS = 10.0
 
 
 class AgentRefused(Exception):
@@ -35,7 +39,8 @@ class AgentRefused(Exception):
 class Agent(Protocol):
     """A connection to an agent; its answers come in the order of the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._buffer = b""
         self._waiting: deque[Deferred[bytes]] = deque()
 
@@ -69,8 +74,16 @@ class Agent(Protocol):
         return waiting
 
     async def identities(self) -> Sequence[AgentIdentity]:
-        """@return: the keys and certificates that it holds, in its order."""
-        reader = Reader(await self._request(_REQUEST_IDENTITIES, b""))
+        """
+        @return: the keys and certificates that it holds, in its order.
+        @raise AgentRefused: it does not tell them, or not in time.
+        """
+        asked = self._request(_REQUEST_IDENTITIES, b"")
+        try:
+            reader = Reader(await asked.addTimeout(_LIST_SECONDS, self._clock))
+        except TimeoutError:
+            self.close()
+            raise AgentRefused("the agent does not answer") from None
         if reader.byte() != _IDENTITIES_ANSWER:
             raise AgentRefused("the agent gave a strange answer")
         found = []
@@ -118,11 +131,11 @@ class AgentIdentity:
         return Deferred.fromCoroutine(self.agent.sign(self.blob, algorithm, data))
 
 
-async def connect_agent(reactor: object, path: str) -> Agent | None:
+async def connect_agent(reactor: Any, path: str) -> Agent | None:
     """@return: the agent at a socket, or None where none answers."""
     if not path:
         return None
     try:
-        return await connectProtocol(UNIXClientEndpoint(reactor, path, timeout=5), Agent())
+        return await connectProtocol(UNIXClientEndpoint(reactor, path, timeout=5), Agent(reactor))
     except (ConnectError, OSError, ValueError):
         return None

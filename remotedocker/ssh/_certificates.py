@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Container
 from struct import error as StructError
 
 from attrs import frozen
@@ -99,12 +100,13 @@ class Certificate:
             kind, key, role, principals, valid_after, valid_before, critical, authority, signed, signature
         )
 
-    def refusal_as_host(self, host: str) -> str:
+    def refusal_as_host(self, host: str, permitted: Container[bytes] | None = None) -> str:
         """
         As OpenSSH 10.5 decides: C{*} and C{?} in a principal match (before, it had to be the very name), and
         a certificate without principals is for no host (before, for any).
 
         @param host: in lower case.
+        @param permitted: C{CASignatureAlgorithms}; None: all that are known here.
         @return: why this cannot be accepted for C{host}, or C{""}.
         """
         if self.role != _HOST:
@@ -126,6 +128,9 @@ class Certificate:
             algorithm, key_type = Reader(self.signature).string(), Reader(self.authority).string()
             if algorithm == b"ssh-rsa":
                 return "is signed with SHA-1"
+            if permitted is not None and algorithm not in permitted:
+                name = algorithm.decode("ascii", "replace")
+                return f"is signed by {name}, which ssh_config's CASignatureAlgorithms leave out"
             good = key_type in (algorithm, b"ssh-rsa") and Key.fromString(self.authority, type="blob").verify(
                 self.signature, self.signed
             )

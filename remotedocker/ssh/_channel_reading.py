@@ -71,7 +71,7 @@ class ReadingHalf:
             self._break(ConnectionLost("the server sent more than the window allows"))
             return
         self._window_left -= size
-        if self._lost or self._eof_received:
+        if self._lost or self._eof_received or not size:
             return
         if self._paused or self._inbound:
             self._inbound.append(data)

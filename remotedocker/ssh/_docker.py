@@ -10,7 +10,7 @@ import shlex
 from typing import Any, cast
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger
@@ -42,6 +42,8 @@ _RELAY = (
     "elif command -v nc >/dev/null 2>&1; then exec nc {nc}; "
     "else echo 'there is no docker, socat or nc there' >&2; exit 127; fi"
 )
+#: A command that has not ended then is given up: others wait for what it would tell.
+_LOOK_SECONDS = 20.0
 _PING = b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n"
 
 
@@ -184,7 +186,7 @@ class DockerChannels:
         )
 
     async def _run(self, connection: Connection, command: str, stdin: bytes = b"") -> CommandResult | None:
-        """@return: how a command ended; None if it could not be run."""
+        """@return: how a command ended; None if it could not be run, or did not end."""
 
         async def obtain() -> Channel:
             return cast(Channel, await connection.open(CommandChannel(connection, command)))
@@ -192,8 +194,8 @@ class DockerChannels:
         runner = CommandRunner(stdin)
         try:
             await connectProtocol(ChannelEndpoint(obtain, command), runner)
-            return await runner.done
-        except (ChannelRefused, ConnectionClosed):
+            return await runner.done.addTimeout(_LOOK_SECONDS, connection.clock)
+        except (ChannelRefused, ConnectionClosed, TimeoutError):
             if not connection.alive:
                 raise
             return None

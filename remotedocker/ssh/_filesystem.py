@@ -27,7 +27,7 @@ from remotedocker.errors import (
 from remotedocker.interfaces import FileAttributes, FileKind, IRemoteFilesystem, RemoteEntry
 from remotedocker.ssh._channel import Channel
 from remotedocker.ssh._sftp import FX, SFTPClient, SFTPStatus, pack_attributes
-from remotedocker.ssh._wire import string, uint32, uint64
+from remotedocker.ssh._wire import TruncatedMessage, string, uint32, uint64
 
 __all__ = ["FilesystemSession", "RemoteFilesystem"]
 
@@ -75,6 +75,10 @@ class RemoteFilesystem:
                 raise SSHError(
                     destination=self._destination, reason=f"the SFTP session was lost ({error})"
                 ) from None
+            except TruncatedMessage as error:
+                raise SSHError(
+                    destination=self._destination, reason=f"an answer of its SFTP makes no sense ({error})"
+                ) from None
 
         return Deferred.fromCoroutine(done())
 
@@ -97,7 +101,7 @@ class RemoteFilesystem:
         """See L{IRemoteFilesystem.real_path}."""
 
         async def work() -> bytes:
-            return (await self._client.names(FX.REALPATH, path))[0].name
+            return await self._client.name(FX.REALPATH, path)
 
         return self._do("finding", path, work())
 
@@ -192,7 +196,7 @@ class RemoteFilesystem:
         """See L{IRemoteFilesystem.read_link}."""
 
         async def work() -> bytes:
-            return (await self._client.names(FX.READLINK, path))[0].name
+            return await self._client.name(FX.READLINK, path)
 
         return self._do("reading", path, work())
 

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from remotedocker.errors import HostKeyChanged, HostKeyRevoked, HostKeyUnknown, PermanentSSHError
 from remotedocker.ssh._certificates import Certificate, is_certificate_type, wildcard
+from remotedocker.ssh._keys import rsa_bits
 from remotedocker.ssh._wire import Reader, TruncatedMessage, fingerprint
 
 __all__ = [
@@ -140,6 +141,9 @@ class HostKeyPolicy:
         hashed: bool = False,
         revoked_keys: Path | None = None,
         permitted: Container[bytes] | None = None,
+        authorities: Container[bytes] | None = None,
+        least_rsa: int = 0,
+        unchecked: bool = False,
     ) -> None:
         """
         @param files: known_hosts files that are read, in order; missing ones are passed over.
@@ -148,6 +152,9 @@ class HostKeyPolicy:
         @param hashed: whether it is recorded with a hashed name.
         @param revoked_keys: C{RevokedHostKeys}, a file of public keys.
         @param permitted: the algorithms that may be offered; None: all.
+        @param authorities: those by which authorities may sign; None: all.
+        @param least_rsa: bits that an RSA key must have.
+        @param unchecked: whether any key is good that is not revoked.
         """
         self.destination = destination
         host = (alias or host).lower()
@@ -159,6 +166,9 @@ class HostKeyPolicy:
         self._hashed = hashed
         self._revoked_keys = revoked_keys
         self._permitted = permitted
+        self._authorities = authorities
+        self._least_rsa = least_rsa
+        self._unchecked = unchecked
         self._entries: list[KnownHostsEntry] = []
         self.load()
 
@@ -174,6 +184,10 @@ class HostKeyPolicy:
                 self._log.warn("{file} cannot be read: {error}", file=str(file), error=str(error))
                 continue
             self._entries += parse_known_hosts(file, content)
+
+    def add(self, content: str) -> None:
+        """Takes what C{KnownHostsCommand} has printed for more lines of known_hosts."""
+        self._entries += parse_known_hosts(Path("KnownHostsCommand"), content)
 
     def _known(self, marker: str = "") -> list[KnownHostsEntry]:
         """@return: lines of that kind about this host; those without the port only if none has it."""
@@ -208,10 +222,17 @@ class HostKeyPolicy:
             that cannot be accepted.
         """
         key_type = Reader(blob).string()
+        bits = rsa_bits(blob)
+        if bits is not None and bits < self._least_rsa:
+            raise PermanentSSHError(
+                destination=self.destination,
+                reason=f"its RSA key of {bits} bits is too short: ssh_config's RequiredRSASize is "
+                f"{self._least_rsa}",
+            )
         if is_certificate_type(key_type):
             return self._check_certificate(Certificate.parse(blob))
         self._check_revoked(blob)
-        if any(entry.blob == blob for entry in self._known()):
+        if self._unchecked or any(entry.blob == blob for entry in self._known()):
             return blob
         known = self._lines("", self._name)
         described = {
@@ -276,6 +297,8 @@ class HostKeyPolicy:
         """
         self._check_revoked(certificate.authority)
         self._check_revoked(certificate.key)
+        if self._unchecked:
+            return certificate.key
         if not any(entry.blob == certificate.authority for entry in self._known("@cert-authority")):
             refusal: PermanentSSHError = HostKeyUnknown(
                 destination=self.destination,
@@ -283,7 +306,7 @@ class HostKeyPolicy:
                 fingerprint=fingerprint(certificate.authority),
             )
         else:
-            reason = certificate.refusal_as_host(self._bare)
+            reason = certificate.refusal_as_host(self._bare, self._authorities)
             if not reason:
                 return certificate.key
             refusal = PermanentSSHError(destination=self.destination, reason=f"its host certificate {reason}")

@@ -21,6 +21,7 @@ from remotedocker.ssh._keys import (
     load_private_key,
     public_blob_in,
     read_public_key,
+    rsa_bits,
 )
 from remotedocker.ssh._sshconfig import ResolvedHost
 from remotedocker.ssh._userauth import Answers, Identity
@@ -29,7 +30,6 @@ from remotedocker.ssh._wire import Reader
 __all__ = ["Identities", "LockedIdentity", "gather_identities"]
 
 _log = Logger()
-_PASSPHRASE_TRIES = 3
 
 
 @define
@@ -68,7 +68,7 @@ class LockedIdentity:
     async def _sign(self, algorithm: bytes, data: bytes) -> bytes:
         """Asks for the passphrase until it is right."""
         assert self.answers.secret is not None
-        for _ in range(_PASSPHRASE_TRIES):
+        for _ in range(self.answers.tries):
             typed = await self.answers.secret(f"Enter passphrase for key '{self.path}': ", False, True)
             if typed is None:
                 break
@@ -108,7 +108,19 @@ async def gather_identities(host: ResolvedHost, agent: Agent | None, answers: An
     else:
         in_agent = [identity for identity in configured if identity.blob in held]
         found.usable = in_agent + others + [identity for identity in configured if identity.blob not in held]
+    _leave_out_short(found, host.least_rsa)
     return found
+
+
+def _leave_out_short(found: Identities, least: int) -> None:
+    """RSA keys of less than C{least} bits are not used."""
+    bits = [rsa_bits(identity.blob) or least for identity in found.usable]
+    for identity, size in zip(found.usable, bits, strict=True):
+        if size < least:
+            found.unusable.append(
+                f"{identity.description} (of {size} bits; ssh_config's RequiredRSASize is {least})"
+            )
+    found.usable = [identity for identity, size in zip(found.usable, bits, strict=True) if size >= least]
 
 
 def _from_file(

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.internet.defer import Deferred, succeed
 
-from remotedocker.ssh._certificates import is_certificate_type, plain_type
+from remotedocker.ssh._certificates import Certificate, is_certificate_type, plain_type
 from remotedocker.ssh._wire import Reader, TruncatedMessage, mpint, string
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "public_blob",
     "public_blob_in",
     "read_public_key",
+    "rsa_bits",
     "signature_algorithms",
 ]
 
@@ -131,6 +132,17 @@ def read_public_key(path: Path) -> bytes | None:
         return blob if Reader(blob).string() == words[0].encode() else None
     except (OSError, IndexError, ValueError, binascii.Error, TruncatedMessage):
         return None
+
+
+def rsa_bits(blob: bytes) -> int | None:
+    """@return: how long the RSA key (or the one in a certificate) is; None for keys of other types."""
+    kind = Reader(blob).string()
+    if plain_type(kind) != b"ssh-rsa":
+        return None
+    reader = Reader(Certificate.parse(blob).key if is_certificate_type(kind) else blob)
+    reader.string()
+    reader.mpint()
+    return reader.mpint().bit_length()
 
 
 def signature_algorithms(blob: bytes) -> list[bytes]:

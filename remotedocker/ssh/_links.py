@@ -5,19 +5,13 @@ What the links to one host are made from, and what is prepared on a login so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import (
-    IHostnameResolver,
-    IReactorPluggableNameResolver,
-    IStreamClientEndpoint,
-)
-from zope.interface import implementer
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from remotedocker.ssh._channel import Channel
 from remotedocker.ssh._destination import SSHConfiguration
@@ -28,6 +22,7 @@ from remotedocker.ssh._login import Login, log_in
 from remotedocker.ssh._pool import WarmChannels
 from remotedocker.ssh._prompt import Prompter
 from remotedocker.ssh._proxycommand import CommandLineEndpoint, jump_command
+from remotedocker.ssh._resolver import ResolvingReactor
 from remotedocker.ssh._sshconfig import ResolvedHost
 
 __all__ = ["LinkFactory", "LoginExtras"]
@@ -35,40 +30,6 @@ __all__ = ["LinkFactory", "LoginExtras"]
 #: How many channels to the daemon are kept open ahead. On a link without delay they help, too: the server
 #: gets the request for the next one together with the data for the last.
 _WARM_CHANNELS = 4
-
-
-_FAMILIES: dict[str, tuple[type, ...]] = {"inet": (IPv4Address,), "inet6": (IPv6Address,)}
-
-
-@implementer(IReactorPluggableNameResolver, IHostnameResolver)
-class _OneFamily:
-    """
-    A reactor whose host names have addresses of one family only.
-    """
-
-    def __init__(self, reactor: Any, types: Sequence[type]) -> None:
-        """
-        @param types: of those addresses.
-        """
-        self._reactor = reactor
-        self._types = types
-        self.nameResolver = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: Any,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: object = None,
-        transportSemantics: str = "TCP",
-    ) -> Any:
-        """See L{IHostnameResolver.resolveHostName}."""
-        return self._reactor.nameResolver.resolveHostName(
-            resolutionReceiver, hostName, portNumber, self._types, transportSemantics
-        )
 
 
 class LinkFactory:
@@ -83,6 +44,7 @@ class LinkFactory:
         self._reactor = reactor
         self._host = host
         self._configuration = configuration
+        self._environ = environ
         self._prompter = Prompter(reactor, environ)
         self._endpoint = self._make_endpoint(environ)
 
@@ -93,9 +55,8 @@ class LinkFactory:
             return CommandLineEndpoint(self._reactor, jump_command(host, self._configuration), environ)
         if host.command:
             return CommandLineEndpoint(self._reactor, host.command, environ)
-        types = _FAMILIES.get(host.address_family)
         return HostnameEndpoint(
-            self._reactor if types is None else _OneFamily(self._reactor, types),
+            ResolvingReactor(self._reactor, host.address_family),
             host.host,
             host.port,
             timeout=host.connect_timeout,
@@ -118,13 +79,18 @@ class LinkFactory:
     def _depends_on(self) -> tuple[Path, ...]:
         """@return: the files that a refusal depends on."""
         host = self._host
-        return (*host.identities, *host.certificates, *host.user_known_hosts, *host.global_known_hosts)
+        beside = [Path(f"{identity}{end}") for identity in host.identities for end in (".pub", "-cert.pub")]
+        revoked = () if host.revoked_host_keys is None else (host.revoked_host_keys,)
+        known = (*host.user_known_hosts, *host.global_known_hosts, *revoked)
+        return (*host.identities, *beside, *host.certificates, *known)
 
     def _log_in(self) -> Deferred[Login]:
         """@return: fires with a new login."""
         host, accept = self._host, self._configuration.accept_new_host_key
-        answers = self._prompter.answers(host.batch_mode)
-        return Deferred.fromCoroutine(log_in(self._reactor, host, self._endpoint, answers, accept))
+        answers = self._prompter.answers(host.batch_mode, host.tries)
+        return Deferred.fromCoroutine(
+            log_in(self._reactor, host, self._endpoint, answers, accept, self._environ)
+        )
 
     def _watch(self, login: Login, dead: Callable[[str], None]) -> Heartbeat:
         """@return: what notices that a login is dead."""

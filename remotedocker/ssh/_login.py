@@ -5,11 +5,13 @@ One login: from a destination to an SSH connection that carries channels, or to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TakesTooLong
 from twisted.internet.error import (
     ConnectError,
     ConnectionClosed,
@@ -30,15 +32,19 @@ from remotedocker.ssh._connection import Connection
 from remotedocker.ssh._hostkeys import HostKeyPolicy
 from remotedocker.ssh._identities import gather_identities
 from remotedocker.ssh._primer import Primer
+from remotedocker.ssh._program import run_program
 from remotedocker.ssh._sshconfig import ResolvedHost
 from remotedocker.ssh._transport import ClientTransport
 from remotedocker.ssh._userauth import Answers, AuthenticationRefused, UserAuthentication
+from remotedocker.ssh._wire import TruncatedMessage
 
 __all__ = ["Login", "log_in"]
 
 _log = Logger()
 #: Seconds that the server may take for each step, and between two of its messages.
 _STEP_SECONDS = 20.0
+#: Bytes that are taken of C{KnownHostsCommand}.
+_MOST_KNOWN_HOSTS = 16 << 20
 
 
 @define(eq=False)
@@ -70,7 +76,7 @@ class _Attempt:
     server says nothing for too long.
 
     @ivar ended: fires with the reason when the connection is lost.
-    @ivar asking: whether the user is being asked something, so that the server has nothing to say.
+    @ivar authentication: once it is being done.
     """
 
     def __init__(self, reactor: Any, host: ResolvedHost, policy: HostKeyPolicy) -> None:
@@ -79,12 +85,13 @@ class _Attempt:
         self._gate: Deferred[Any] | None = None
         self._step_began = reactor.seconds()
         self._check: IDelayedCall | None = reactor.callLater(1.0, self._check_silence)
-        self.asking = False
+        self.authentication: UserAuthentication | None = None
         self.secured: Deferred[None] = Deferred()
         self.ended: Deferred[Exception] = Deferred()
         self.transport = ClientTransport(
             reactor, host.destination, policy, self._secure, self._lost, host.permitted
         )
+        self.transport.limit_keys(host.rekey_bytes, host.rekey_seconds)
 
     def _secure(self) -> None:
         """The host is who it should be."""
@@ -107,21 +114,6 @@ class _Attempt:
         waited_for.addBoth(self._open_gate)
         return await gate
 
-    def watched(self, answers: Answers) -> Answers:
-        """@return: C{answers}, giving the user all the time that they need."""
-        ask = answers.secret
-        if ask is None:
-            return answers
-
-        async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
-            self.asking = True
-            try:
-                return await ask(prompt, visible, lasting)
-            finally:
-                self.asking = False
-
-        return evolve(answers, secret=secret)
-
     def _open_gate(self, result: Any) -> None:
         """The step is over."""
         gate, self._gate = self._gate, None
@@ -131,7 +123,7 @@ class _Attempt:
     def _check_silence(self) -> None:
         """Once a second."""
         now = self._reactor.seconds()
-        if self.asking:
+        if self.authentication is not None and self.authentication.asking:
             self._step_began = now
         self._check = self._reactor.callLater(1.0, self._check_silence)
         if now - max(self.transport.last_received, self._step_began) >= _STEP_SECONDS:
@@ -189,15 +181,20 @@ async def log_in(
     endpoint: IStreamClientEndpoint,
     answers: Answers,
     accept_new_host_key: bool,
+    environ: Mapping[str, str],
 ) -> Login:
     """
     Connects, checks the host, proves who the user is. Cancelling ends what has been begun.
 
     @param endpoint: leads to the SSH server, directly or by a proxy command.
+    @param environ: for C{KnownHostsCommand}.
     @raise PermanentSSHError: a later attempt would end in the same way, unless somebody changes something.
     @raise SSHError: the host cannot be reached, or the connection was lost.
     """
-    attempt = _Attempt(reactor, host, _policy(host, accept_new_host_key))
+    policy = _policy(host, accept_new_host_key)
+    if host.known_hosts_command:
+        policy.add(await _ask_for_known_hosts(reactor, host, environ))
+    attempt = _Attempt(reactor, host, policy)
     transport = attempt.transport
     try:
         try:
@@ -239,6 +236,32 @@ def _policy(host: ResolvedHost, accept_new_host_key: bool) -> HostKeyPolicy:
         hashed=host.hash_known_hosts,
         revoked_keys=host.revoked_host_keys,
         permitted=host.permitted.host_keys,
+        authorities=host.permitted.authorities,
+        least_rsa=host.least_rsa,
+        unchecked=host.unchecked_localhost and not host.alias and host.is_loopback,
+    )
+
+
+async def _ask_for_known_hosts(reactor: Any, host: ResolvedHost, environ: Mapping[str, str]) -> str:
+    """
+    @return: what C{KnownHostsCommand} prints.
+    @raise SSHError: it failed, or took too long; it may do better next time.
+    """
+    command = host.known_hosts_command
+    try:
+        running = run_program(reactor, command, environ, _MOST_KNOWN_HOSTS)
+        ended = await running.addTimeout(_STEP_SECONDS, reactor)
+    except OSError as error:
+        reason = str(error)
+    except TakesTooLong:
+        reason = f"it gave no answer in {_STEP_SECONDS:.0f} s"
+    else:
+        if ended.status == 0:
+            return ended.stdout.decode("utf-8", "replace")
+        words = " ".join(ended.stderr.decode("utf-8", "replace").split())
+        reason = words or ("a signal ended it" if ended.status is None else f"status {ended.status}")
+    raise SSHError(
+        destination=host.destination, reason=f"KnownHostsCommand `{shlex.join(command)}` failed: {reason}"
     )
 
 
@@ -258,16 +281,21 @@ async def _authenticate(reactor: Any, attempt: _Attempt, host: ResolvedHost, ans
             host.user,
             connection,
             identities.usable if host.pubkey else (),
-            attempt.watched(answers),
+            answers,
             [method for method in methods if allowed.get(method)],
             host.permitted.signatures,
         )
+        attempt.authentication = authentication
         attempt.transport.requestService(authentication)
         try:
             await attempt.step(authentication.done)
         except AuthenticationRefused as refused:
             raise AuthenticationFailed(
                 destination=host.destination, tried=_tried(refused, identities.unusable)
+            ) from None
+        except TruncatedMessage as error:
+            raise SSHError(
+                destination=host.destination, reason=f"a message of the server's makes no sense ({error})"
             ) from None
         except SSHError as error:
             if "too many authentication failures" in str(error).lower():

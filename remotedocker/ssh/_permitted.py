@@ -1,8 +1,8 @@
 # -*- test-case-name: tests.ssh.test_permitted -*-
 """
-Which algorithms ssh_config permits: C{Ciphers}, C{MACs}, C{KexAlgorithms}, C{HostKeyAlgorithms} and
-C{PubkeyAcceptedAlgorithms} say what may be used of what is known here; the order stays our own, which is the
-quick one.
+Which algorithms ssh_config permits: C{Ciphers}, C{MACs}, C{KexAlgorithms}, C{HostKeyAlgorithms},
+C{CASignatureAlgorithms} and C{PubkeyAcceptedAlgorithms} say what may be used of what is known here; the order
+stays our own, which is the quick one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _HOST_KEYS = (
     *DEFAULT_HOST_KEY_ALGORITHMS,
 )
 _ACCEPTED = ("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes")
-_KEYWORDS = ("ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", *_ACCEPTED)
+_AUTHORITIES = "casignaturealgorithms"
+_KEYWORDS = ("ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", _AUTHORITIES, *_ACCEPTED)
 
 
 @frozen
@@ -33,6 +34,7 @@ class Permitted:
 
     @ivar macs: matter only beside a cipher that needs one.
     @ivar signatures: the algorithms by which the user's keys may sign; None: all.
+    @ivar authorities: those by which authorities may sign hosts' certificates; None: all.
     """
 
     key_exchanges: Sequence[bytes] = field(factory=lambda: tuple(KEY_EXCHANGES))
@@ -40,6 +42,7 @@ class Permitted:
     macs: Sequence[bytes] = field(factory=lambda: tuple(MACS))
     host_keys: Sequence[bytes] = _HOST_KEYS
     signatures: frozenset[bytes] | None = None
+    authorities: frozenset[bytes] | None = None
 
 
 def drop_defaults(said: dict[str, list[str]], defaults: Mapping[str, list[str]]) -> dict[str, list[str]]:
@@ -83,11 +86,16 @@ def read_permitted(said: Mapping[str, Sequence[str]], destination: str) -> Permi
     if not macs:
         ciphers = tuple(name for name in ciphers if is_aead(name))
         macs = tuple(MACS) if ciphers else some("MACs", MACS)
-    accepted = next((said[keyword] for keyword in _ACCEPTED if said.get(keyword)), None)
+
+    def set_of(*keywords: str) -> frozenset[bytes] | None:
+        words = next((said[keyword] for keyword in keywords if said.get(keyword)), None)
+        return frozenset(words[0].encode().split(b",")) if words else None
+
     return Permitted(
         some("KexAlgorithms", KEY_EXCHANGES),
         ciphers,
         macs,
         some("HostKeyAlgorithms", _HOST_KEYS),
-        frozenset(accepted[0].encode().split(b",")) if accepted else None,
+        set_of(*_ACCEPTED),
+        set_of(_AUTHORITIES),
     )

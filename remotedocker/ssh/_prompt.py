@@ -17,11 +17,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotedocker.errors import harmless
+from remotedocker.ssh._program import run_program
 from remotedocker.ssh._userauth import Answers
 
 __all__ = ["Prompter"]
@@ -53,12 +54,13 @@ class Prompter:
         """Whether there is any way to ask."""
         return self._askpass() is not None or self._open_terminal(check_only=True) is not None
 
-    def answers(self, batch_mode: bool = False) -> Answers:
+    def answers(self, batch_mode: bool = False, tries: int = 3) -> Answers:
         """
         @param batch_mode: nobody shall be asked.
+        @param tries: see L{Answers}.
         @return: for one login: what is remembered is used once in it, for if it is asked again it was wrong.
         """
-        if batch_mode or not self.able:
+        if batch_mode or not tries or not self.able:
             return Answers()
         typed_now: dict[str, str] = {}
         given_again: set[str] = set()
@@ -89,7 +91,7 @@ class Prompter:
             else:
                 forget(given_again)
 
-        return Answers(secret, judged)
+        return Answers(secret, judged, tries)
 
     def _askpass(self) -> str | None:
         """@return: the program that asks in a window, if there is one, and a display for it."""
@@ -135,13 +137,14 @@ class Prompter:
 
     async def _ask_by_program(self, program: str, prompt: str) -> str | None:
         """@return: the line that the program prints; None when it fails, which is how the user says no."""
-        child = _Askpass()
         try:
-            self._reactor.spawnProcess(child, program, [program, prompt], env=self._environ)
+            running = run_program(self._reactor, [program, prompt], self._environ, _LONGEST_LINE)
         except OSError as error:
             self._log.warn("SSH_ASKPASS {program} cannot be run: {error}", program=program, error=str(error))
             return None
-        return await child.answer
+        ended = await running
+        line = ended.stdout.decode("utf-8", "replace").split("\n")[0].rstrip("\r")
+        return line if ended.status == 0 else None
 
 
 def _in_background(terminal: int) -> bool:
@@ -150,30 +153,6 @@ def _in_background(terminal: int) -> bool:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:
         return False
-
-
-def _harmless(prompt: str) -> str:
-    """@return: a prompt, which may be a server's, without what would command the terminal."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in prompt)
-
-
-class _Askpass(ProcessProtocol):
-    """The program that asks."""
-
-    def __init__(self) -> None:
-        self._printed = b""
-        self.answer: Deferred[str | None] = Deferred(lambda _: self.transport.signalProcess("KILL"))
-
-    def outReceived(self, data: bytes) -> None:
-        """What the user typed."""
-        self._printed = (self._printed + data)[:_LONGEST_LINE]
-
-    def processEnded(self, reason: Failure) -> None:
-        """It is done."""
-        if not self.answer.called:
-            good = getattr(reason.value, "exitCode", None) == 0
-            line = self._printed.decode("utf-8", "replace").split("\n")[0].rstrip("\r")
-            self.answer.callback(line if good else None)
 
 
 @implementer(IReadDescriptor)
@@ -197,7 +176,7 @@ class _TerminalQuestion:
             silent[3] &= ~termios.ECHO
             termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
         try:
-            os.write(descriptor, _harmless(prompt).encode())
+            os.write(descriptor, harmless(prompt).encode())
         except OSError:
             self._restore()
             raise

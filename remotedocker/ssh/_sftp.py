@@ -302,6 +302,13 @@ class SFTPClient(Protocol):
             found.append(RemoteEntry(name, read_attributes(reader)))
         return found
 
+    async def name(self, kind: int, what: bytes) -> bytes:
+        """@return: the one name that a request gives."""
+        found = await self.names(kind, what)
+        if len(found) != 1:
+            raise TruncatedMessage(f"{len(found)} names instead of one")
+        return found[0].name
+
     def forget(self, request: Deferred[Any]) -> None:
         """Nobody wants to know how a request ends."""
         request.addErrback(lambda failure: None)

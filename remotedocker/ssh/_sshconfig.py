@@ -6,12 +6,12 @@ file are resolved as C{ssh} itself does. Where there is no C{ssh}, its defaults.
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from remotedocker.errors import PermanentSSHError, SSHError
 from remotedocker.ssh._destination import Destination, SSHConfiguration, parse_destination
 from remotedocker.ssh._permitted import Permitted, drop_defaults, read_permitted
+from remotedocker.ssh._tokens import Tokens, local_user
 
 __all__ = ["ResolvedHost", "parse_ssh_g", "resolve"]
 
@@ -50,6 +51,12 @@ class ResolvedHost:
     @ivar bind_address: C{BindAddress}, or C{""}.
     @ivar preferred_methods: C{PreferredAuthentications}; empty: our own order.
     @ivar permitted: the algorithms that may be offered.
+    @ivar least_rsa: C{RequiredRSASize}: bits that an RSA key must have.
+    @ivar tries: C{NumberOfPasswordPrompts}.
+    @ivar rekey_bytes: C{RekeyLimit}, 0 where it is not set.
+    @ivar rekey_seconds: the same.
+    @ivar unchecked_localhost: C{NoHostAuthenticationForLocalhost}.
+    @ivar known_hosts_command: C{KnownHostsCommand}, its words with their tokens filled.
     """
 
     name: str
@@ -80,12 +87,28 @@ class ResolvedHost:
     bind_address: str = ""
     preferred_methods: tuple[str, ...] = ()
     permitted: Permitted = Permitted()
+    least_rsa: int = 1024
+    tries: int = 3
+    rekey_bytes: int = 0
+    rekey_seconds: float = 0.0
+    unchecked_localhost: bool = False
+    known_hosts_command: tuple[str, ...] = ()
     ssh_config: Path | None = None
 
     @property
     def destination(self) -> str:
         """C{user@host} or C{user@host:port}, for messages."""
         return str(Destination(self.user, self.name, None if self.port == 22 else self.port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine, by its address, and reached without a proxy."""
+        if self.jump or self.command:
+            return False
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
 
 def parse_ssh_g(output: str) -> dict[str, list[str]]:
@@ -125,7 +148,12 @@ def resolve(configuration: SSHConfiguration, environ: Mapping[str, str]) -> Reso
     if configuration.identities:
         resolved = evolve(resolved, identities=configuration.identities, explicit_identities=True)
     if configuration.known_hosts:
-        resolved = evolve(resolved, user_known_hosts=configuration.known_hosts, global_known_hosts=())
+        resolved = evolve(
+            resolved,
+            user_known_hosts=configuration.known_hosts,
+            global_known_hosts=(),
+            known_hosts_command=(),
+        )
     return evolve(resolved, ssh_config=configuration.ssh_config)
 
 
@@ -160,11 +188,6 @@ def _ask_ssh(
     return parse_ssh_g(done.stdout.decode("utf-8", "surrogateescape"))
 
 
-def _local_user(environ: Mapping[str, str]) -> str:
-    """@return: the name of the user who runs this."""
-    return environ.get("USER") or environ.get("LOGNAME") or getpass.getuser()
-
-
 def _defaults(destination: Destination, home: Path, environ: Mapping[str, str]) -> ResolvedHost:
     """@return: what C{ssh} does without any ssh_config."""
     directory = home / ".ssh"
@@ -172,7 +195,7 @@ def _defaults(destination: Destination, home: Path, environ: Mapping[str, str]) 
         name=destination.host,
         host=destination.host,
         port=destination.port or 22,
-        user=destination.user or _local_user(environ),
+        user=destination.user or local_user(environ),
         identities=tuple(directory / name for name in _DEFAULT_IDENTITIES),
         agent=environ.get("SSH_AUTH_SOCK", ""),
         user_known_hosts=(directory / "known_hosts", directory / "known_hosts2"),
@@ -195,8 +218,9 @@ def _interpret(
 
     host = one("hostname", destination.host)
     port = int(one("port", "22"))
-    user = one("user", destination.user or _local_user(environ))
-    fill = _Tokens(destination.host, host, port, user, home, environ)
+    user = one("user", destination.user or local_user(environ))
+    alias, jump = one("hostkeyalias"), one("proxyjump")
+    fill = Tokens(destination.host, host, port, user, alias, jump, home, environ)
 
     def paths(keyword: str) -> tuple[Path, ...]:
         return tuple(fill.path(value) for value in said.get(keyword, ()) if value != "none")
@@ -206,21 +230,26 @@ def _interpret(
             fill.path(word) for value in said.get(keyword, ()) for word in _words(value) if word != "none"
         )
 
-    command = fill.command(one("proxycommand"))
+    command = fill.fill(one("proxycommand"))
     if command and yes("proxyusefdpass"):
         raise PermanentSSHError(
             destination=str(destination),
             reason="ssh_config's ProxyUseFdpass is not supported: use a ProxyCommand that passes data",
         )
+    try:
+        known_hosts_command = fill.known_hosts_command(one("knownhostscommand"))
+    except ValueError as error:
+        raise PermanentSSHError(destination=str(destination), reason=f"ssh_config's {error}") from None
     agent = said.get("identityagent", ["SSH_AUTH_SOCK"])[0]
     revoked = one("revokedhostkeys")
     timeout = one("connecttimeout", "0")
+    rekey = [int(word) for word in one("rekeylimit").split() if word.isdigit()]
     return ResolvedHost(
         name=destination.host,
         host=host,
         port=port,
         user=user,
-        alias=one("hostkeyalias"),
+        alias=alias,
         identities=paths("identityfile"),
         certificates=paths("certificatefile"),
         identities_only=yes("identitiesonly"),
@@ -233,7 +262,7 @@ def _interpret(
         connect_timeout=float(timeout) if timeout.isdigit() and int(timeout) else 15.0,
         alive_interval=float(one("serveraliveinterval", "0")),
         alive_count=int(one("serveralivecountmax", "3")),
-        jump=one("proxyjump"),
+        jump=jump,
         command=command,
         pubkey=one("pubkeyauthentication", "yes") not in ("no", "false"),
         password=yes("passwordauthentication", "yes"),
@@ -243,6 +272,12 @@ def _interpret(
         bind_address=one("bindaddress"),
         preferred_methods=tuple(filter(None, one("preferredauthentications").split(","))),
         permitted=read_permitted(said, str(destination)),
+        least_rsa=int(one("requiredrsasize", "1024")),
+        tries=int(one("numberofpasswordprompts", "3")),
+        rekey_bytes=rekey[0] if rekey else 0,
+        rekey_seconds=float(rekey[1]) if len(rekey) > 1 else 0.0,
+        unchecked_localhost=yes("nohostauthenticationforlocalhost"),
+        known_hosts_command=known_hosts_command,
     )
 
 
@@ -257,61 +292,3 @@ def _words(value: str) -> Sequence[str]:
         return shlex.split(value)
     except ValueError:
         return value.split()
-
-
-class _Tokens:
-    """The C{%} tokens of ssh_config(5) that C{ssh -G} leaves in place, and C{~}."""
-
-    def __init__(
-        self, name: str, host: str, port: int, user: str, home: Path, environ: Mapping[str, str]
-    ) -> None:
-        local = _local_user(environ)
-        self._home = home
-        self._environ = environ
-        self._table = {
-            "%": "%",
-            "d": str(home),
-            "h": host,
-            "i": str(os.getuid()),
-            "n": name,
-            "p": str(port),
-            "r": user,
-            "u": local,
-            "L": os.uname().nodename.split(".")[0],
-            "l": os.uname().nodename,
-            "k": name,
-        }
-
-    def fill(self, text: str) -> str:
-        """@return: C{text} with its tokens filled; one that is not known stays."""
-        out: list[str] = []
-        rest = iter(text)
-        for character in rest:
-            if character == "%":
-                token = next(rest, "")
-                out.append(self._table.get(token, "%" + token))
-            else:
-                out.append(character)
-        return "".join(out)
-
-    def path(self, text: str) -> Path:
-        """@return: the file that C{text} means."""
-        text = self.fill(text.strip('"'))
-        if text == "~" or text.startswith("~/"):
-            return self._home / text[2:]
-        return Path(text).expanduser() if text.startswith("~") else Path(text)
-
-    def command(self, text: str) -> str:
-        """@return: a C{ProxyCommand} ready for the shell."""
-        return self.fill(text)
-
-    def agent(self, text: str) -> str:
-        """@return: the agent's socket: C{SSH_AUTH_SOCK}, C{$VARIABLE}, a path, or nothing for C{none}."""
-        text = text.strip('"')
-        if text == "none":
-            return ""
-        if text == "SSH_AUTH_SOCK" or not text:
-            return self._environ.get("SSH_AUTH_SOCK", "")
-        if text.startswith("$"):
-            return self._environ.get(text[1:].strip("{}"), "")
-        return str(self.path(text))

@@ -44,7 +44,6 @@ _KEX_FAILED, _HOST_KEY_NOT_VERIFIABLE = 3, 9
 _EARLY = (_DISCONNECT, _KEXINIT, _NEWKEYS, *_KEX_MESSAGES)
 _EARLY_NOISE = (_IGNORE, _UNIMPLEMENTED, _DEBUG)
 
-#: After so many seconds new keys are made (RFC 4253 section 9).
 _REKEY_SECONDS = 3600.0
 
 
@@ -54,6 +53,7 @@ class ClientTransport(PacketTransport):
 
     @ivar exchanges: how many key exchanges there were.
     @ivar last_kex: when the current keys were made, by the clock.
+    @ivar rekey_seconds: after so many new keys are made (RFC 4253 section 9).
     @ivar negotiated: the algorithms in use.
     """
 
@@ -80,6 +80,7 @@ class ClientTransport(PacketTransport):
         self.negotiated: Negotiated | None = None
         self.exchanges = 0
         self.last_kex = clock.seconds()
+        self.rekey_seconds = _REKEY_SECONDS
         self._exchange: KeyExchange | None = None
         self._our_kexinit = self._their_kexinit = b""
         self._pending_keys: Callable[[], None] | None = None
@@ -264,7 +265,13 @@ class ClientTransport(PacketTransport):
             secured()
         self._update_congestion()
 
+    def limit_keys(self, most_bytes: int, most_seconds: float) -> None:
+        """Has new keys made earlier than usual; 0 for no such limit."""
+        self.rekey_bytes = min(most_bytes or self.rekey_bytes, self.rekey_bytes)
+        self.rekey_seconds = min(most_seconds or self.rekey_seconds, self.rekey_seconds)
+
     def rekey_if_old(self) -> None:
-        """Begins a key exchange when the keys are an hour old."""
-        if self.sessionID and not self._kex_wanted and self._clock.seconds() - self.last_kex > _REKEY_SECONDS:
+        """Begins a key exchange when the keys are as old as they may be."""
+        age = self._clock.seconds() - self.last_kex
+        if self.sessionID and not self._kex_wanted and age > self.rekey_seconds:
             self.sendKexInit()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Protocol as TypingProtocol
+from typing import TypeVar
 
 from attrs import define, frozen
 from twisted.conch.ssh.service import SSHService
@@ -24,8 +25,9 @@ from remotedocker.ssh._wire import Reader, string, uint32
 
 __all__ = ["Answers", "AuthenticationRefused", "Identity", "UserAuthentication"]
 
+_T = TypeVar("_T")
+
 _REQUEST, _FAILURE, _SUCCESS, _BANNER, _METHOD_SPECIFIC, _INFO_RESPONSE = 50, 51, 52, 53, 60, 61
-_PASSWORD_TRIES = 3
 #: A question for the account's password and nothing else: any other may want a code that is good only once.
 _ASKS_PASSWORD = re.compile(r"\s*(\S+'s )?password( for \S+)?\s*:?\s*", re.IGNORECASE)
 
@@ -57,10 +59,12 @@ class Answers:
     @ivar secret: given a prompt, whether what is typed may be seen, and whether it will do again for a later
         login, gives what was typed, or None.
     @ivar judged: told at the end of a login whether the answers were good; not called if it ended otherwise.
+    @ivar tries: how often the same is asked, if the answer is wrong.
     """
 
     secret: Callable[[str, bool, bool], Awaitable[str | None]] | None = None
     judged: Callable[[bool], None] = lambda good: None
+    tries: int = 3
 
 
 class AuthenticationRefused(Exception):
@@ -91,6 +95,8 @@ class UserAuthentication(SSHService):
     The service C{ssh-userauth}.
 
     @ivar banner: what the server wants the user to read.
+    @ivar asking: whether the user is being asked something, or an agent, which may ask them to confirm the
+        use of a key or to touch a token: meanwhile the server has nothing to say.
     """
 
     name = b"ssh-userauth"
@@ -119,6 +125,7 @@ class UserAuthentication(SSHService):
         self._reply: Deferred[tuple[int, bytes]] | None = None
         self.tried: list[str] = []
         self.banner = ""
+        self.asking = False
         self.done: Deferred[None] = Deferred()
 
     def serviceStarted(self) -> None:
@@ -148,6 +155,14 @@ class UserAuthentication(SSHService):
             self.transport.setService(self._next)
         if reply is not None:
             reply.callback((number, payload))
+
+    async def _wait_for_user(self, answer: Awaitable[_T]) -> _T:
+        """@return: what C{answer} gives, for which the user has all the time that they need."""
+        self.asking = True
+        try:
+            return await answer
+        finally:
+            self.asking = False
 
     async def _ask(self, payload: bytes, number: int = _REQUEST) -> tuple[int, bytes]:
         """@return: the server's answer to a message."""
@@ -219,8 +234,8 @@ class UserAuthentication(SSHService):
                     return self._verdict(number, payload)
             head = string(self._user) + string(self._next.name) + about + b"\1" + key
             try:
-                signature = await identity.sign(
-                    algorithm, string(self.transport.sessionID) + bytes([_REQUEST]) + head
+                signature = await self._wait_for_user(
+                    identity.sign(algorithm, string(self.transport.sessionID) + bytes([_REQUEST]) + head)
                 )
             except Exception as error:
                 self.tried[-1] += f" ({error})"
@@ -241,9 +256,10 @@ class UserAuthentication(SSHService):
 
     async def _try_password(self) -> _Verdict | None:
         """@return: the verdict about a password; None when nobody can be asked, or it was wrong too often."""
-        if self._answers.secret is None or self.tried.count("password") >= _PASSWORD_TRIES:
+        if self._answers.secret is None or self.tried.count("password") >= self._answers.tries:
             return None
-        password = await self._answers.secret(f"{self._user.decode()}'s password: ", False, True)
+        prompt = f"{self._user.decode()}'s password: "
+        password = await self._wait_for_user(self._answers.secret(prompt, False, True))
         if password is None:
             return None
         self.tried.append("password")
@@ -255,7 +271,7 @@ class UserAuthentication(SSHService):
 
     async def _try_keyboard_interactive(self) -> _Verdict | None:
         """@return: the verdict after all questions (RFC 4256); None when nobody can be asked."""
-        if self._answers.secret is None or self.tried.count("keyboard-interactive") >= _PASSWORD_TRIES:
+        if self._answers.secret is None or self.tried.count("keyboard-interactive") >= self._answers.tries:
             return None
         self.tried.append("keyboard-interactive")
         number, payload = await self._request(b"keyboard-interactive", string(b"") + string(b""))
@@ -270,7 +286,7 @@ class UserAuthentication(SSHService):
             for _ in range(count):
                 prompt, visible = reader.text(), reader.boolean()
                 lasting = count == 1 and not visible and _ASKS_PASSWORD.fullmatch(prompt) is not None
-                answer = await self._answers.secret(prompt, visible, lasting)
+                answer = await self._wait_for_user(self._answers.secret(prompt, visible, lasting))
                 if answer is None:
                     return None
                 answers.append(string(answer.encode()))

@@ -9,6 +9,8 @@ import base64
 import hashlib
 from struct import Struct
 
+from remotedocker.errors import harmless
+
 __all__ = ["Reader", "TruncatedMessage", "fingerprint", "mpint", "name_list", "string", "uint32", "uint64"]
 
 _UINT32 = Struct(">I")
@@ -94,8 +96,8 @@ class Reader:
         return self.take(self.uint32())
 
     def text(self) -> str:
-        """@return: a C{string} of UTF-8, for messages; what is not UTF-8 is replaced."""
-        return self.string().decode("utf-8", "replace")
+        """@return: a C{string} of UTF-8, for messages; what is not UTF-8, or not harmless, is replaced."""
+        return harmless(self.string().decode("utf-8", "replace"))
 
     def mpint(self) -> int:
         """@return: an C{mpint}, which must not be negative."""

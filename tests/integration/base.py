@@ -43,6 +43,7 @@ __all__ = [
     "Outcome",
     "Running",
     "attached_remote",
+    "has_buildkit",
     "normalise",
 ]
 
@@ -107,6 +108,16 @@ def _find_clis() -> dict[str, str]:
 
 
 CLIS: Mapping[str, str] = _find_clis()
+
+
+def has_buildkit(version: str, path: str) -> bool:
+    """
+    Whether a CLI can build by BuildKit: older ones have its client built in, newer ones as the plugin buildx.
+    """
+    if int(version) < 23 or os.environ.get("REMOTEDOCKER_TEST_PLUGINS"):
+        return True
+    return subprocess.run([path, "buildx", "version"], capture_output=True, check=False).returncode == 0
+
 
 COMPOSE: tuple[str, ...] = ("docker-compose",)
 """Compose of the engine's age. Version 1 cannot recreate containers of engine 25 and newer."""

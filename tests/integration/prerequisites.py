@@ -1,5 +1,5 @@
 """
-What the embedded remote needs from this machine, and how it gets there.
+What the embedded remote, and other tests that run servers, need from this machine, and how it gets there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PROGRAMS: Mapping[str, str] = {
     "rsync": "rsync",
     "busybox": "busybox-static",
     "curl": "curl",
+    "dropbear": "dropbear-bin",
 }
 """Each program that must be there, and the Debian package that brings it."""
 

@@ -9,7 +9,6 @@ import io
 import os
 import secrets
 import signal
-import subprocess
 import tarfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +20,7 @@ from tests.integration.base import (
     IntegrationTestCase,
     Outcome,
     Scenario,
+    has_buildkit,
 )
 from tests.integration.checks import tar_contents
 
@@ -531,16 +531,9 @@ class BigImageTests(IntegrationTestCase):
         self.assertEqual(direct("inspect", "--format", "{{.RootFS.Layers}} {{.Id}}", image), wanted)
 
 
-def _has_buildkit(version: str, path: str) -> bool:
-    """Older CLIs have BuildKit's client built in, newer ones as the plugin buildx."""
-    if int(version) < 23 or os.environ.get("REMOTEDOCKER_TEST_PLUGINS"):
-        return True
-    return subprocess.run([path, "buildx", "version"], capture_output=True, check=False).returncode == 0
-
-
 def _tests(version: str, path: str, tcp: bool, everything: bool) -> None:
     mixins: list[type[StreamTestsMixin]] = [CLITestsMixin if everything else StreamTestsMixin]
-    if _has_buildkit(version, path):
+    if has_buildkit(version, path):
         mixins.insert(0, BuildKitTestsMixin)
     name = f"CLI{version}{'TCP' if tcp else 'Unix'}Tests"
     globals()[name] = type(

@@ -5,8 +5,12 @@ that the checks themselves fail where ports or files are switched off.
 
 from __future__ import annotations
 
+import http.client
+import json
+import secrets
 import signal
 import stat
+from functools import partial
 
 from tests.integration.agent import free_port
 from tests.integration.base import IntegrationTestCase
@@ -110,7 +114,17 @@ class NegativeControlTests(IntegrationTestCase):
         self.assertRaises(AssertionError, check_files_come_back, docker, self.scratch / "two")
 
 
-class FaultTests(IntegrationTestCase):
+class _FaultTestCase(IntegrationTestCase):
+    """What the tests of broken links share."""
+
+    def freeze(self) -> None:
+        """Stops the remote's process of each login, as if the network took everything."""
+        frozen = [str(pid) for pid in self.remote.ssh_sessions()]
+        self.addCleanup(self.remote.run, ["/bin/kill", "-KILL", *frozen])
+        self.remote.run(["/bin/kill", "-STOP", *frozen])
+
+
+class FaultTests(_FaultTestCase):
     """What is lost comes back by itself."""
 
     def test_lost_login(self) -> None:
@@ -162,6 +176,56 @@ class FaultTests(IntegrationTestCase):
         for running in (follower, *others):
             self.assertNotEqual(running.finish().status, 0, running)
 
+    def test_idle_client(self) -> None:
+        """A client that waits with its connection open does not notice that the link was lost meanwhile."""
+        agent = self.own_agent("--connections", "1")
+        client = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
+        self.addCleanup(client.close)
+        sockets = set()
+
+        def logged(words: str, times: int) -> bool:
+            return agent.log_file.read_text().count(words) == times
+
+        for times in (1, 2, 3):
+            client.request("GET", "/version")
+            answer = client.getresponse()
+            self.assertEqual((answer.status, "Version" in json.load(answer)), (200, True))
+            sockets.add(client.sock)
+            self.wait_for(partial(logged, "Logged in to", times), "a login stands")
+            self.remote.kill_ssh_sessions()
+            self.wait_for(partial(logged, "The SSH connection was lost", times), "the agent has noticed it")
+        self.assertEqual(len(sockets), 1)
+
+    def test_unanswered_request(self) -> None:
+        """A request that the daemon has not answered fails with the reason, and is not sent again."""
+        docker = self.docker(self.own_agent().docker_host)
+        name = docker.name("deaf")
+        script = "trap 'echo told' TERM; echo up; while true; do sleep 0.1; done"
+        self.assertEqual(docker("run", "-d", "--name", name, "busybox", "sh", "-c", script).status, 0)
+        stopping = docker.start("stop", "-t", "20", name)
+        self.wait_for(lambda: b"told" in docker("logs", name).stdout, "the daemon has the request")
+        self.remote.kill_ssh_sessions()
+        outcome = stopping.finish()
+        self.assertNotEqual(outcome.status, 0)
+        self.assertIn(self.remote.host.encode(), outcome.stderr)
+        self.assertEqual(docker("logs", name).stdout.count(b"told"), 1)
+
+    def test_silent_link(self) -> None:
+        """A link that carries nothing any more, though nobody closed it, is noticed, and replaced."""
+        docker = self.docker(self.own_agent().docker_host)
+        name = docker.name("stream")
+        self.assertEqual(docker("run", "-d", "--name", name, "busybox", "sleep", "1000").status, 0)
+        streams = [
+            docker.start("exec", name, "sh", "-c", "echo up; sleep 1000"),
+            docker.start("exec", name, "sh", "-c", "echo up; yes"),
+        ]
+        for stream in streams:
+            stream.expect(b"up\n")
+        self.freeze()
+        for stream in streams:
+            self.assertNotEqual(stream.finish().status, 0)
+        self.assertEqual(docker("version").status, 0)
+
     def test_sshd_away(self) -> None:
         """While the remote refuses connections, a request is answered with the cause; then all is well."""
         docker = self.docker(self.own_agent("--wait-for-ssh", "1").docker_host)
@@ -211,7 +275,7 @@ class FaultTests(IntegrationTestCase):
         self.wait_for(lambda: docker("ps").status == 0, "the agent serves again")
 
 
-class ProcessTests(IntegrationTestCase):
+class ProcessTests(_FaultTestCase):
     """How the process begins and ends."""
 
     def test_ready_line(self) -> None:
@@ -238,6 +302,49 @@ class ProcessTests(IntegrationTestCase):
         self.assertFalse(agent.socket.exists())
         self.assertFalse(listens(port))
         self.assertFalse(listens(agent.port))
+
+    def test_end_while_busy(self) -> None:
+        """So it does in the middle of streams, of an upload, and of changes of files on both sides."""
+        agent = self.own_agent()
+        docker = self.docker(agent.docker_host)
+        tree = self.scratch / "tree"
+        tree.mkdir()
+        (tree / "large").write_bytes(secrets.token_bytes(32 << 20))
+        name, script = docker.name("busy"), "echo up; while true; do date >/tree/$((n = n + 1)); done"
+        mount = ("-v", f"{tree}:/tree")
+        self.assertEqual(docker("run", "-d", "--name", name, *mount, "busybox", "sleep", "1000").status, 0)
+        streams = [
+            docker.start("exec", name, "sh", "-c", script),
+            docker.start("run", "--name", docker.name("run"), "busybox", "sh", "-c", "echo up; sleep 1000"),
+        ]
+        for stream in streams:
+            stream.expect(b"up\n")
+        upload = docker.start("load")
+        upload.write(bytes(1 << 20))
+        (tree / "large").write_bytes(secrets.token_bytes(32 << 20))
+        self.wait_for((tree / "1").exists, "what the container writes comes back")
+        self.assertEqual(agent.stop(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", agent.log_file.read_text())
+        # Go's HTTP client hears of a lost connection when it next has something to send.
+        upload.close_input()
+        for running in (*streams, upload):
+            self.assertNotEqual(running.finish().status, 0, running.arguments)
+        self.assertFalse(agent.socket.exists())
+
+    def test_end_on_silent_link(self) -> None:
+        """So it does when nothing is answered any more, with files on their way."""
+        agent = self.own_agent()
+        docker = self.docker(agent.docker_host)
+        tree = self.scratch / "tree"
+        tree.mkdir()
+        run_web_server(docker, "-p", f"{free_port()}:80", "-v", f"{tree}:/www")
+        self.freeze()
+        for number in range(20):
+            (tree / str(number)).write_bytes(bytes(1 << 20))
+        asking = docker.start("ps")
+        self.assertEqual(agent.stop(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", agent.log_file.read_text())
+        self.assertNotEqual(asking.finish().status, 0)
 
     def test_unknown_host_key(self) -> None:
         """A host whose key is not known ends it, with a message that says what to do."""

@@ -269,7 +269,7 @@ class InMemoryLoginMixin:
             **{"identities": (self.identity,), "user_known_hosts": (self.known_hosts,), **changes},
         )
         self.endpoint = _Endpoint(self.network, self.server)
-        return Deferred.fromCoroutine(log_in(self.clock, host, self.endpoint, answers, False))
+        return Deferred.fromCoroutine(log_in(self.clock, host, self.endpoint, answers, False, {}))
 
     def log_in(self, **changes: Any) -> Login:
         """@return: a login that stands, its first command done."""

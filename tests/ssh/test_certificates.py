@@ -80,6 +80,15 @@ class CertificateTests(SynchronousTestCase):
         weak = evolve(certificate, signature=string(b"ssh-rsa") + string(bytes(256)))
         self.assertEqual(weak.refusal_as_host("host"), "is signed with SHA-1")
 
+    def test_permitted(self) -> None:
+        """A signature by an algorithm that ssh_config leaves out is refused by its name."""
+        certificate = Certificate.parse(self.sign())
+        self.assertEqual(certificate.refusal_as_host("host", {b"ssh-ed25519"}), "")
+        refused = certificate.refusal_as_host("host", {b"rsa-sha2-512"})
+        self.assertEqual(
+            refused, "is signed by ssh-ed25519, which ssh_config's CASignatureAlgorithms leave out"
+        )
+
     def test_names(self) -> None:
         """One of the names must match, C{*} and C{?} being wild; a certificate without any is for nobody."""
         self.assertEqual(self.refusal(), "")

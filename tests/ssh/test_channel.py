@@ -164,6 +164,16 @@ class WindowTests(_ChannelTestCase):
         self.network.pump()
         self.assertEqual(len(near.received), 3 * INITIAL_WINDOW)
 
+    def test_empty_data(self) -> None:
+        """Messages of data without any cost the window nothing, and are not kept."""
+        near, _ = self.open()
+        near.transport.pauseProducing()
+        for _ in range(100):
+            near.transport.data_received(b"")
+        self.assertEqual(len(near.transport._inbound), 0)
+        near.transport.resumeProducing()
+        self.assertFalse(near.lost)
+
     def test_paused_within_delivery(self) -> None:
         """A reader may pause itself at every piece: nothing is lost, nothing comes out of order."""
 

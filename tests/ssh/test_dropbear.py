@@ -17,6 +17,7 @@ from remotedocker.interfaces import FileAttributes
 from remotedocker.ssh import Remote, SSHConfiguration
 from tests.support import Recorder, wait_until
 from tests.support.docker_socket import EchoDaemon
+from tests.support.openssh import find_program
 from tests.support.sshd import free_port, make_key
 
 
@@ -28,7 +29,8 @@ class DropbearTests(TestCase):
         Dropbear knows no other place for accepted keys than the user's home, so that it runs where another
         directory is mounted over that.
         """
-        if os.geteuid() != 0 or not all(map(shutil.which, ("dropbear", "dropbearkey", "unshare", "mount"))):
+        dropbear = find_program("dropbear")
+        if os.geteuid() != 0 or dropbear is None or not all(map(find_program, ("unshare", "mount"))):
             raise SkipTest("needs root, dropbear-bin and util-linux")
         directory = Path(tempfile.mkdtemp(prefix="remotedocker-dropbear-"))
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
@@ -41,7 +43,7 @@ class DropbearTests(TestCase):
         host_key = directory / "host_key"
         subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(host_key)], check=True, capture_output=True)
         port = free_port()
-        script = f"mount --bind {home} /root && exec dropbear -F -E -r {host_key} -p 127.0.0.1:{port}"
+        script = f"mount --bind {home} /root && exec {dropbear} -F -E -r {host_key} -p 127.0.0.1:{port}"
         with (directory / "log").open("wb") as log:
             server = subprocess.Popen(
                 ["unshare", "-m", "sh", "-c", script], stderr=log, stdin=subprocess.DEVNULL

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import gatherResults
-from twisted.trial.unittest import TestCase
+from twisted.internet.defer import gatherResults, succeed
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotedocker.errors import RemoteFileNotFound, RemotePermissionDenied, SSHError
 from remotedocker.interfaces import FileAttributes
+from remotedocker.ssh._filesystem import RemoteFilesystem
+from remotedocker.ssh._sftp import FX, SFTPClient
+from remotedocker.ssh._wire import Reader, string, uint32
 from tests.contracts.filesystem import FilesystemContract
 from tests.ssh.real import RealServerMixin
 
@@ -86,6 +89,24 @@ class SFTPTests(RealServerMixin, TestCase):
         await self.log_in()
         error = await self.assertFailure(self.remote.filesystem(), SSHError)
         self.assertIn("Subsystem sftp", str(error))
+
+
+class StrangeAnswerTests(SynchronousTestCase):
+    """Servers whose answers make no sense."""
+
+    def test_answers(self) -> None:
+        """An answer that is cut, or names nothing, is the server's error and not an accident."""
+        client = SFTPClient()
+        files = RemoteFilesystem(client, "host")
+        for answer, ask in (
+            (b"\0\0\0\1", files.lstat),
+            (uint32(0), files.real_path),
+            (uint32(2) + 2 * (string(b"a") + string(b"") + uint32(0)), files.read_link),
+            (uint32(1 << 31), files.read_link),
+        ):
+            client.request = lambda *_, answer=answer: succeed((FX.NAME, Reader(answer)))  # type: ignore[method-assign]
+            error = self.failureResultOf(ask(b"/path"), SSHError).value
+            self.assertIn("an answer of its SFTP makes no sense", str(error))
 
 
 class PermissionTests(RealServerMixin, TestCase):

@@ -33,7 +33,7 @@ def hashed(name: str) -> str:
 
 
 ONE, TWO = key(), key(content=b"2")
-ECDSA, RSA = key("ecdsa-sha2-nistp256"), key("ssh-rsa")
+ECDSA, RSA = key("ecdsa-sha2-nistp256"), string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\x7f" * 256)
 
 
 class HostKeyTests(SynchronousTestCase):
@@ -244,3 +244,27 @@ class HostKeyTests(SynchronousTestCase):
         offered = self.policy(f"@cert-authority {line('*.example', ONE)}").algorithms()
         self.assertEqual(offered[0], b"ssh-ed25519-cert-v01@openssh.com")
         self.assertEqual(offered[6], b"ssh-ed25519")
+
+    def test_added(self) -> None:
+        """What a command prints counts as lines of known_hosts do, also what it revokes."""
+        policy = self.policy(line("host.example", TWO))
+        policy.add(f"{line('host.example', ONE)}\n@revoked {line('*', TWO)}\n")
+        self.assertEqual(policy.check(ONE), ONE)
+        error = self.assertRaises(HostKeyRevoked, policy.check, TWO)
+        self.assertIn("KnownHostsCommand:2", str(error))
+
+    def test_short_rsa(self) -> None:
+        """An RSA key that is too short is refused, though it is known; keys of other types have no length."""
+        for least in (0, 2047):
+            self.assertEqual(self.policy(line("host.example", RSA), least_rsa=least).check(RSA), RSA)
+        policy = self.policy(line("host.example", RSA), line("host.example", ONE), least_rsa=2048)
+        error = self.assertRaises(PermanentSSHError, policy.check, RSA)
+        self.assertIn("2047 bits is too short: ssh_config's RequiredRSASize is 2048", str(error))
+        self.assertEqual(policy.check(ONE), ONE)
+
+    def test_unchecked(self) -> None:
+        """Where any key is good, an unknown and a changed one are, and not recorded; a revoked one is not."""
+        policy = self.policy(line("host.example", TWO), f"@revoked {line('*', ECDSA)}", unchecked=True)
+        self.assertEqual((policy.check(ONE), policy.check(TWO)), (ONE, TWO))
+        self.assertNotIn(line("host.example", ONE), self.file.read_text())
+        self.assertRaises(HostKeyRevoked, policy.check, ECDSA)

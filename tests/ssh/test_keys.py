@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from remotedocker.ssh._keys import (
     public_blob,
     public_blob_in,
     read_public_key,
+    rsa_bits,
     sign,
     signature_algorithms,
 )
@@ -68,6 +70,19 @@ class KeyTests(SynchronousTestCase):
         )
         for kind in (b"ssh-ed25519", b"ecdsa-sha2-nistp256-cert-v01@openssh.com"):
             self.assertEqual(signature_algorithms(string(kind)), [kind])
+
+    def test_rsa_bits(self) -> None:
+        """RSA keys have a length, with and without a certificate; others have none."""
+        for bits in (2048, 3072):
+            path = self.make("rsa", "-b", str(bits))
+            blob = public_blob(load_private_key(path))
+            authority = self.make("ed25519")
+            command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "name", f"{path}.pub"]
+            subprocess.run(command, check=True, capture_output=True)
+            certificate = read_public_key(Path(f"{path}-cert.pub"))
+            assert certificate is not None
+            self.assertEqual((rsa_bits(blob), rsa_bits(certificate)), (bits, bits))
+        self.assertIsNone(rsa_bits(public_blob(load_private_key(authority))))
 
     def test_signature_with_certificate(self) -> None:
         """The signature itself names the plain algorithm, as OpenSSH's PROTOCOL.certkeys wants it."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from remotedocker.errors import (
     PermanentSSHError,
     SSHUnavailable,
 )
+from remotedocker.ssh import _agent
 from tests.ssh.real import RealServerMixin
 from tests.support import wait_until
 from tests.support.sshd import free_port, make_key
@@ -224,6 +227,32 @@ class AgentTests(_LoginTestCase):
         socket = self.start_agent(*(self.new_key("ed25519", authorize=False) for _ in range(8)))
         await self.assert_logs_in(self.environ(SSH_AUTH_SOCK=socket))
 
+    async def test_only_named_keys(self) -> None:
+        """With IdentitiesOnly, other keys of the agent that IdentityAgent names are not tried."""
+        good, wrong = self.new_key("ed25519"), self.new_key("ed25519", authorize=False)
+        agent = self.start_agent(good, wrong)
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text(f"IdentityAgent {agent}\nIdentityFile {wrong}\n")
+        await self.assert_logs_in(identities=(), ssh_config=config)
+        await self.remote.stop()
+        config.write_text(f"{config.read_text()}IdentitiesOnly yes\n")
+        message = await self.refusal(AuthenticationFailed, identities=(), ssh_config=config)
+        self.assertNotIn(str(good), message)
+        self.assertIn(wrong.name, message)
+
+    async def test_silent_agent(self) -> None:
+        """One that does not answer is waited for a while, and is told of when there is no other key."""
+        self.patch(_agent, "_LIST_SECONDS", 0.3)
+        path = str(Path(self.mktemp_directory()) / "agent")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            environ = self.environ(SSH_AUTH_SOCK=path)
+            await self.assert_logs_in(environ)
+            await self.remote.stop()
+            message = await self.refusal(AuthenticationFailed, environ, identities=(Path("/no/such/key"),))
+        self.assertIn("the agent does not answer", message)
+
     async def test_dead_agent(self) -> None:
         """An agent that is not there does not matter."""
         await self.assert_logs_in(self.environ(SSH_AUTH_SOCK="/no/such/agent"))
@@ -360,6 +389,20 @@ class RefusedLaterTests(_KnownHostsTestCase):
         known[0].write_text(good)
         await wait_until(reactor, lambda: remote.connected)
         self.assertEqual((await remote.run("printf again")).stdout, b"again")
+
+    async def test_until_certificate_changes(self) -> None:
+        """So it is when a certificate beside the key is renewed."""
+        authority, key = self.new_key("ed25519", authorize=False), self.new_key("ed25519", authorize=False)
+        trusted = Path(self.mktemp_directory()) / "authorities"
+        shutil.copy(f"{authority}.pub", trusted)
+        self.start_server(f"TrustedUserCAKeys {trusted}")
+        KeyTests.sign(self, authority, key, "-n", self.server.user)  # type: ignore[arg-type]
+        remote = await self.log_in(identities=(key,))
+        KeyTests.sign(self, authority, key, "-n", "another")  # type: ignore[arg-type]
+        self.server.cut()
+        await wait_until(reactor, lambda: remote._main.state == "refused")
+        KeyTests.sign(self, authority, key, "-n", self.server.user)  # type: ignore[arg-type]
+        await wait_until(reactor, lambda: remote.connected)
 
 
 class AlgorithmTests(_LoginTestCase):
@@ -509,6 +552,86 @@ class ConfigurationTests(_LoginTestCase):
         self.assertIn("tried: nothing", message)
 
 
+class LimitTests(_KnownHostsTestCase):
+    """What ssh_config says about keys, questions and who is known."""
+
+    def config(self, *lines: str) -> Path:
+        """@return: an ssh_config of those lines, which says who is known, too."""
+        path = Path(self.mktemp_directory()) / "config"
+        path.write_text("\n".join([*lines, f"UserKnownHostsFile {self.server.known_hosts_file}", ""]))
+        return path
+
+    async def test_short_user_key(self) -> None:
+        """An RSA key that is too short is not used, and that is said; a longer one is."""
+        config = self.config("RequiredRSASize 3000")
+        short, long = self.new_key("rsa", "-b", "2048"), self.new_key("rsa", "-b", "3072")
+        message = await self.refusal(AuthenticationFailed, ssh_config=config, identities=(short,))
+        self.assertIn(f"{short} (of 2048 bits; ssh_config's RequiredRSASize is 3000)", message)
+        await self.remote.stop()
+        await self.assert_logs_in(ssh_config=config, identities=(short, long))
+
+    async def test_short_host_key(self) -> None:
+        """So it is with the server's."""
+        config = self.config("RequiredRSASize 8000", "HostKeyAlgorithms rsa-sha2-512")
+        message = await self.refusal(PermanentSSHError, ssh_config=config)
+        self.assertIn("bits is too short: ssh_config's RequiredRSASize is 8000", message)
+
+    async def test_authorities(self) -> None:
+        """A host certificate is good only if it is signed by an algorithm that is permitted."""
+        authority, key = self.new_key("ed25519"), self.new_key("ecdsa")
+        KeyTests.sign(self, authority, key, "-h", "-n", "127.0.0.1")  # type: ignore[arg-type]
+        self.start_server(f"HostKey {key}\nHostCertificate {key}-cert.pub")
+        public = " ".join(Path(f"{authority}.pub").read_text().split()[:2])
+        known = self.known(f"@cert-authority 127.0.0.* {public}")
+        good, bad = (
+            self.config("CASignatureAlgorithms ssh-ed25519"),
+            self.config("CASignatureAlgorithms -ssh-*"),
+        )
+        await self.assert_logs_in(ssh_config=good, known_hosts=known)
+        await self.remote.stop()
+        message = await self.refusal(PermanentSSHError, ssh_config=bad, known_hosts=known)
+        self.assertIn("its host certificate is signed by ssh-ed25519", message)
+
+    async def test_rekey_limit(self) -> None:
+        """New keys are made when ssh_config says so."""
+        await self.assert_logs_in(ssh_config=self.config("RekeyLimit 100K"))
+        self.assertEqual(len((await self.remote.run("cat", b"x" * 1_000_000)).stdout), 1_000_000)
+        login = self.remote._main.login
+        assert login is not None
+        self.assertGreater(login.transport.exchanges, 5)
+
+    async def test_unchecked_localhost(self) -> None:
+        """Where ssh_config says so, a server of this machine need not be known; one with an alias must be."""
+        nobody = f"UserKnownHostsFile {self.mktemp_directory()}/none"
+        unchecked = "NoHostAuthenticationForLocalhost yes"
+        await self.assert_logs_in(ssh_config=self.config(unchecked, nobody), known_hosts=())
+        await self.remote.stop()
+        for lines in ((nobody,), (unchecked, nobody, "HostKeyAlias nick")):
+            await self.refusal(HostKeyUnknown, ssh_config=self.config(*lines), known_hosts=())
+            await self.remote.stop()
+
+    async def test_known_hosts_command(self) -> None:
+        """A command knows the host, beside the files; one that fails is told as the reason."""
+        program = Path(self.mktemp_directory()) / "program"
+        program.write_text(f'#!/bin/sh\necho "$1 {self.host_key("ed25519")}"\n')
+        program.chmod(0o755)
+        nobody = f"UserKnownHostsFile {self.mktemp_directory()}/none"
+        config = self.config(f"KnownHostsCommand {program} %H", nobody)
+        await self.assert_logs_in(ssh_config=config, known_hosts=())
+        await self.remote.stop()
+        for script, words in (("echo no network >&2; exit 2", "no network"), ("exit 3", "status 3")):
+            program.write_text(f"#!/bin/sh\n{script}\n")
+            remote = self.make_remote(ssh_config=config, known_hosts=(), wait_for_ssh=1.0)
+            remote.start()
+            error = await self.assertFailure(remote.run("true"), SSHUnavailable)
+            self.assertIn(
+                f"KnownHostsCommand `{program} [127.0.0.1]:{self.server.port}` failed",
+                str(error).replace("'", ""),
+            )
+            self.assertIn(words, str(error))
+            await remote.stop()
+
+
 class ProxyTests(_LoginTestCase):
     """Reaching the server by way of something else."""
 
@@ -569,6 +692,23 @@ class UnreachableTests(_LoginTestCase):
         self.assertNoResult(waiting)
         waiting.addErrback(lambda failure: None)
         waiting.cancel()
+
+    async def test_connect_timeout(self) -> None:
+        """A host that does not answer is given up after ConnectTimeout, and that is said."""
+        config = Path(self.mktemp_directory()) / "config"
+        config.write_text("ConnectTimeout 1\n")
+        with ExitStack() as stack:
+            # Who comes when the queue is full is not answered.
+            server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            for _ in range(2):
+                queued = stack.enter_context(socket.socket())
+                queued.setblocking(False)
+                queued.connect_ex(server.getsockname())
+            destination = f"127.0.0.1:{server.getsockname()[1]}"
+            remote = self.make_remote(destination=destination, ssh_config=config, wait_for_ssh=3.0)
+            remote.start()
+            error = await self.assertFailure(remote.run("true"), SSHUnavailable)
+        self.assertIn("it does not answer", str(error))
 
     async def test_unknown_name(self) -> None:
         """A name that does not exist is said to be one."""

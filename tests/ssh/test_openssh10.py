@@ -86,3 +86,11 @@ class HostKeyTests(_Newer, test_login.HostKeyTests):
 
 class AlgorithmTests(_Newer, test_login.AlgorithmTests):
     """Servers that allow only some algorithms."""
+
+
+class ConfigurationTests(_Newer, test_login.ConfigurationTests):
+    """What ssh_config says about algorithms, addresses and methods."""
+
+
+class LimitTests(_Newer, test_login.LimitTests):
+    """What ssh_config says about keys, questions and who is known."""

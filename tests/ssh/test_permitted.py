@@ -49,6 +49,13 @@ class PermittedTests(SynchronousTestCase):
         said = {**old, "ciphers": ["aes256-ctr"]}
         self.assertEqual(drop_defaults(said, old), {"ciphers": ["aes256-ctr"], "port": ["22"]})
 
+    def test_authorities(self) -> None:
+        """Authorities may sign by what ssh_config says, and by everything where it says nothing."""
+        said = {"casignaturealgorithms": ["ssh-ed25519,rsa-sha2-512"]}
+        self.assertEqual(read_permitted(said, "host").authorities, {b"ssh-ed25519", b"rsa-sha2-512"})
+        self.assertEqual(drop_defaults(said, said), {})
+        self.assertIsNone(read_permitted({}, "host").authorities)
+
     def test_signatures(self) -> None:
         """The older name of the keyword is understood, too."""
         for keyword in ("pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"):

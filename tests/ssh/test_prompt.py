@@ -246,6 +246,8 @@ class ProgramTests(_PromptTestCase):
         """Who wants not to be asked is not."""
         prompter = self.make_prompter(SSH_ASKPASS="/bin/true", SSH_ASKPASS_REQUIRE="force")
         self.assertIsNone(prompter.answers(batch_mode=True).secret)
+        self.assertIsNone(prompter.answers(tries=0).secret)
+        self.assertEqual(prompter.answers(tries=2).tries, 2)
 
 
 _JOBS = """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -301,6 +303,24 @@ class DeadLinkTests(_RemoteTestCase):
         self.assertIn("has not answered", str(protocol.reason.value))
         await self.assert_echoes()
 
+    async def test_woken(self) -> None:
+        """After the laptop was asleep a dead link is noticed by that, long before it would be otherwise."""
+        for name in ("_IDLE", "_PATIENCE"):
+            self.patch(_heartbeat, name, 1e6)
+        asleep = 0.0
+
+        def gettime(clock: int) -> float:
+            return 0.0 if clock == time.CLOCK_MONOTONIC else asleep
+
+        self.patch(_heartbeat, "time", SimpleNamespace(**{**vars(time), "clock_gettime": gettime}))
+        await self.log_in_to_daemon()
+        protocol = await self.assert_echoes()
+        await self.freeze()
+        asleep = 3600.0
+        await self.until(lambda: protocol.lost)
+        self.assertIn("has not answered for", str(protocol.reason.value))
+        await self.assert_echoes()
+
     async def test_under_load(self) -> None:
         """So it is in the middle of a stream, even one that fills every buffer."""
         await self.log_in_to_daemon()
@@ -524,6 +544,17 @@ class DaemonTests(_RemoteTestCase):
         connecting = connectProtocol(self.remote.docker_endpoint(), Recorder())
         error = await self.assertFailure(connecting, ForwardingForbidden)
         self.assertIn("AllowStreamLocalForwarding", str(error))
+
+    async def test_endless_commands(self) -> None:
+        """Where commands do not end, nobody waits for them for ever."""
+        self.patch(_docker, "_LOOK_SECONDS", 0.5)
+        self.start_server("AllowStreamLocalForwarding no\nForceCommand sleep 1000")
+        await self.start_daemon()
+        await self.log_in(remote_docker=f"unix://{self.socket}")
+        connecting = [connectProtocol(self.remote.docker_endpoint(), Recorder()) for _ in range(2)]
+        for one in connecting:
+            error = await self.assertFailure(one, ForwardingForbidden)
+            self.assertIn("no command can be run there", str(error))
 
     async def test_daemon_comes_up(self) -> None:
         """A daemon that is started later is found at the next request."""

@@ -188,6 +188,20 @@ class PasswordTests(_LoginTestCase):
         self.assertEqual(self.lines("typed"), ["once-1", "once-1", "once-2", "once-3"])
         self.assertEqual(self.lines("asked"), ["Password: "] * 3)
 
+    async def test_one_try(self) -> None:
+        """Where ssh_config wants one question only, a wrong passphrase or password is not asked for again."""
+        self.answer("wrong")
+        self.start_server("UsePAM yes\nPasswordAuthentication yes")
+        config = self.directory / "config"
+        config.write_text("NumberOfPasswordPrompts 1\n")
+        environ = self.environ(SSH_ASKPASS=str(self.directory / "askpass"), SSH_ASKPASS_REQUIRE="force")
+        key = self.new_key("ed25519", passphrase="right")
+        message = await self.refusal(AuthenticationFailed, environ, identities=(key,), ssh_config=config)
+        self.assertIn("password; the server takes", message)
+        self.assertEqual(
+            self.lines("asked"), [f"Enter passphrase for key '{key}': ", f"{self.server.user}'s password: "]
+        )
+
     async def test_wrong(self) -> None:
         """After three wrong ones the login has failed for good, with what was tried."""
         self.answer("wrong")

@@ -54,6 +54,14 @@ Host picky
     KexAlgorithms -curve25519*
     HostKeyAlgorithms ssh-rsa,rsa-sha2-256,ssh-ed25519
     PubkeyAcceptedAlgorithms ecdsa-sha2-*
+    CASignatureAlgorithms rsa-sha2-512,ssh-rsa
+    RequiredRSASize 3072
+    NumberOfPasswordPrompts 1
+    RekeyLimit 100M 10m
+    NoHostAuthenticationForLocalhost yes
+    KnownHostsCommand /bin/ask --for "%H %n"
+Host key-command
+    KnownHostsCommand /bin/ask %K
 Host agentless
     IdentityAgent none
 Host named-agent
@@ -154,9 +162,33 @@ class ResolveTests(SynchronousTestCase):
         self.assertEqual(permitted.host_keys, (b"ssh-ed25519", b"rsa-sha2-256"))
         self.assertIn(b"ecdsa-sha2-nistp256", permitted.signatures or ())
         self.assertNotIn(b"ssh-ed25519", permitted.signatures or ())
+        self.assertEqual(permitted.authorities, {b"rsa-sha2-512", b"ssh-rsa"})
         plain = self.resolve("plain")
         self.assertEqual((plain.address_family, plain.bind_address, plain.preferred_methods), ("any", "", ()))
         self.assertEqual(plain.permitted, Permitted())
+
+    def test_limits(self) -> None:
+        """What limits keys and questions is taken over; without it there is what ssh has."""
+        host, plain = self.resolve("picky"), self.resolve("plain")
+        self.assertEqual((host.least_rsa, host.tries, host.unchecked_localhost), (3072, 1, True))
+        self.assertEqual((host.rekey_bytes, host.rekey_seconds), (100 << 20, 600.0))
+        self.assertEqual((plain.least_rsa, plain.tries, plain.unchecked_localhost), (1024, 3, False))
+        self.assertEqual((plain.rekey_bytes, plain.rekey_seconds, plain.known_hosts_command), (0, 0.0, ()))
+
+    def test_known_hosts_command(self) -> None:
+        """A command that prints host keys is taken over; our option wins, and what cannot be done is told."""
+        self.assertEqual(self.resolve("picky").known_hosts_command, ("/bin/ask", "--for", "picky picky"))
+        self.assertEqual(self.resolve("picky", known_hosts=(Path("/known"),)).known_hosts_command, ())
+        error = self.assertRaises(PermanentSSHError, self.resolve, "key-command")
+        self.assertIn("ssh_config's KnownHostsCommand has the token %f, %K or %t", str(error))
+
+    def test_loopback(self) -> None:
+        """What is on this machine is known by its address, if no proxy is between."""
+        plain = self.resolve("plain")
+        for host in ("localhost", "127.0.0.9", "::1"):
+            self.assertTrue(evolve(plain, host=host).is_loopback, host)
+        for changes in ({"host": "real.example"}, {"host": "10.0.0.1"}, {"jump": "x"}, {"command": "x"}):
+            self.assertFalse(evolve(plain, **{"host": "127.0.0.1", **changes}).is_loopback, changes)
 
     def test_broken_file(self) -> None:
         """An error in the file is told in ssh's words."""

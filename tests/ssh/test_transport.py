@@ -797,6 +797,21 @@ class RekeyTests(_FarTestCase):
         far.client.rekey_if_old()
         self.assertEqual([message[0] for message in far.read()], [_KEXINIT])
 
+    def test_earlier(self) -> None:
+        """ssh_config can have new keys made earlier, but not later."""
+        far = _Far()
+        usual = (far.client.rekey_bytes, far.client.rekey_seconds)
+        far.client.limit_keys(0, 0.0)
+        far.client.limit_keys(1 << 40, 1e6)
+        self.assertEqual((far.client.rekey_bytes, far.client.rekey_seconds), usual)
+        far.client.limit_keys(5000, 60.0)
+        far.serve()
+        far.read()
+        far.clock.advance(61)
+        far.client.rekey_if_old()
+        self.assertEqual([message[0] for message in far.read()], [_KEXINIT])
+        self.assertEqual(far.client.rekey_bytes, 5000)
+
     def test_another_host(self) -> None:
         """A server that shows another key later is not believed either."""
         far = _Far()

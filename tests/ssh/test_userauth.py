@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.errors import AuthenticationFailed, SSHError
+from remotedocker.ssh import _keys
+from remotedocker.ssh._keys import FileIdentity
 from remotedocker.ssh._userauth import Answers
 from tests.ssh import conch
 from tests.ssh.conch import InMemoryLoginMixin
@@ -58,6 +63,14 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
         self.assertIsInstance(error, AuthenticationFailed)
         self.assertEqual(len(asked), 3)
         self.assertIn("password, password, password", str(error))
+
+    def test_fewer_tries(self) -> None:
+        """Where ssh_config wants fewer questions, there are fewer."""
+        for method in ("password", "keyboard-interactive"):
+            answering, _ = answers("wrong", "right")
+            error = self.attempt((method,), evolve(answering, tries=1), identities=())
+            self.assertIsInstance(error, AuthenticationFailed)
+            self.assertIn(f"tried: {method}; ", str(error))
 
     def test_questions(self) -> None:
         """
@@ -126,6 +139,51 @@ class UserAuthenticationTests(InMemoryLoginMixin, SynchronousTestCase):
             self.network.pump(1)
         error = self.failureResultOf(logging_in, SSHError).value
         self.assertIn("said nothing", str(error))
+
+    def test_slow_user(self) -> None:
+        """Who has to touch a token, or to type, has as much time as the server gives them."""
+
+        def sign(identity: FileIdentity, algorithm: bytes, data: bytes) -> Deferred[bytes]:
+            return deferLater(self.clock, 60, _keys.sign, identity.key, algorithm, data)
+
+        self.patch(FileIdentity, "sign", sign)
+        typed: Deferred[str] = Deferred()
+
+        async def secret(prompt: str, visible: bool, lasting: bool) -> str | None:
+            return await typed
+
+        self.make_server(("publickey",))
+        touching = self.begin_login()
+        self.run_for(59)
+        self.assertNoResult(touching)
+        self.run_for(3)
+        self.successResultOf(touching)
+        self.make_server(("password",))
+        typing = self.begin_login(Answers(secret), identities=())
+        self.run_for(60)
+        self.assertNoResult(typing)
+        typed.callback("right")
+        self.run_for(3)
+        self.successResultOf(typing)
+
+    def run_for(self, seconds: int) -> None:
+        """Time passes."""
+        for _ in range(seconds):
+            self.network.pump(1)
+
+    def test_senseless_message(self) -> None:
+        """A message that is cut short is named as the reason, and tried again later."""
+
+        def ask(authentication: conch._Authentication, packet: bytes) -> Deferred[None]:
+            authentication.transport.sendPacket(60, b"\0")
+            return Deferred()
+
+        self.patch(conch._Authentication, "auth_keyboard_interactive", ask)
+        answering, asked = answers("right")
+        error = self.attempt(("keyboard-interactive",), answering, identities=())
+        self.assertIsInstance(error, SSHError)
+        self.assertIn("a message of the server's makes no sense", str(error))
+        self.assertEqual(asked, [])
 
     def test_cancelled(self) -> None:
         """A login that is cancelled leaves no connection and no timer."""

@@ -108,6 +108,7 @@ class ReaderTests(SynchronousTestCase):
     def test_not_utf8(self) -> None:
         """Words that are not UTF-8 are shown as far as they can be."""
         self.assertEqual(Reader(string(b"a\xffb")).text(), "a\ufffdb")
+        self.assertEqual(Reader(string(b"\x1b[2J\ta\n")).text(), "?[2J\ta\n")
 
     def test_negative(self) -> None:
         """A negative number is refused, for there is none in what is read here."""
