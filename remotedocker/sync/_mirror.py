@@ -260,6 +260,7 @@ class Mirror:
                 self._later(_REST)
 
     _failing = False
+    _complaint = ""
 
     async def _pass(self, remote: bool) -> Exception | None:
         """@return: why the trees may differ, if they may."""
@@ -275,16 +276,16 @@ class Mirror:
         except RemoteDockerError as error:
             if isinstance(error, SSHError):
                 self.lost()
-            if not self._failing or not isinstance(error, SSHError):
+            if not self._failing or not isinstance(error, SSHError) and error.message != self._complaint:
                 self._log.warn("{root}: {reason}", root=self._text(), reason=error.message)
-            self._failing = True
+            self._failing, self._complaint = True, error.message
             return error
         except BaseException:
             # What was to be looked at still is.
             self._failing = True
             raise
         else:
-            self._failing = False
+            self._failing, self._complaint = False, ""
             return None
         finally:
             if self._failing:
@@ -356,7 +357,11 @@ class Mirror:
         """The container has this mirror; while it runs, what it writes is looked for."""
         self.users[container_id] = running
         if running:
+            watched = self._watcher is not None
             self.watch()
+            if not watched and self._watcher is not None:
+                # It runs already: what changed before it was watched is looked for, too.
+                self._later(_FIRST)
             self._poll_later()
 
     def leave(self, container_id: str) -> None:

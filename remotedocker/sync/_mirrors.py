@@ -27,12 +27,16 @@ from remotedocker.sync._flow import all_of, in_thread_of
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
+from remotedocker.sync._owed import Owed
 from remotedocker.sync._placement import Meaning, laptop_path, meaning, place_of
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tree import under
 
 __all__ = ["Mirrors"]
+
+_SERVICE = "service "
+"""Services that mount a source use its mirror under this name, and the source."""
 
 
 @define
@@ -73,6 +77,9 @@ class Mirrors:
         self._ending: dict[str, Deferred[None]] = {}
         self._base = ""
         self._early: dict[str, dict[str, bool]] = {}
+        self._writes: dict[str, set[str]] = {}
+        self._owed = Owed(state / "owed.json", run)
+        self._awaited: set[str] = set()
         self._expiring = LoopingCall(run, trash.expire)
         self._expiring.clock = reactor
 
@@ -82,6 +89,12 @@ class Mirrors:
             (self._state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._configuration.mode is SyncMode.OFF:
             return
+        if self._configuration.mode is SyncMode.TWO_WAY:
+            self._owed.load()
+            for user, sources in self._owed.sources.items():
+                # They run until the daemon's list says otherwise.
+                self._running.add(user)
+                self.attach(user, dict.fromkeys(sources, False))
         self._remote.add_observer(self)
         self._expiring.start(24 * 3600)
         if self._remote.connected:
@@ -92,6 +105,7 @@ class Mirrors:
             self._expiring.stop()
         for mirror in self._mirrors.values():
             await mirror.stop()
+        await self._owed.saved()
         await self._host.close()
 
     def stop(self) -> Deferred[None]:
@@ -99,17 +113,19 @@ class Mirrors:
         return Deferred.fromCoroutine(self._stop())
 
     def connected(self) -> None:
-        """See L{IRemoteObserver}: looks at the remote again where something runs."""
+        """See L{IRemoteObserver}: looks at the remote again where something runs, or is still owed."""
         Deferred.fromCoroutine(self._reconnected()).addErrback(self._quietly)
 
     async def _reconnected(self) -> None:
         self._base = (await self._host.facts()).base.decode("utf-8", "surrogateescape")
-        for container_id, sources in list(self._early.items()):
+        early, self._early = self._early, {}
+        for container_id, sources in early.items():
             self.attach(container_id, sources)
-        self._early.clear()
         for mirror in list(self._mirrors.values()):
             if any(mirror.users.values()):
                 mirror.wish(remote=True).addErrback(self._quietly)
+        for user in self._owed.sources.keys() - self._running:
+            self._finish(user) if user in self._used else self.release(user)
 
     def _quietly(self, failure: Any) -> None:
         """What failed is tried again at the next login, start or change; mirrors have told why."""
@@ -143,14 +159,32 @@ class Mirrors:
     async def _serve(self, placed: Sequence[PlacedMount]) -> None:
         """
         The mounts of a service are complete before it is made, and used from then on: no start of ours comes
-        before those of its tasks, and nobody tells of their ends.
+        before those of its tasks.
         """
         for each in placed:
             if each.mirrored:
-                user = f"service {each.remote_source}"
+                user = _SERVICE + each.remote_source
+                self._awaited.add(user)
                 self.attach(user, {each.remote_source: each.mount.read_only})
                 await self.ready(user)
                 self.running(user)
+
+    def serving(self, sources: Mapping[str, bool]) -> None:
+        """See L{IMirrors.serving}."""
+        users = {_SERVICE + source: {source: read_only} for source, read_only in sources.items()}
+        for user, mounted in users.items():
+            self._awaited.discard(user)
+            self.attach(user, mounted)
+            if user in {*self._used, *self._early}:
+                self.running(user)
+        known = {*self._used, *self._early, *self._owed.sources}
+        for user in known.difference(users, self._awaited):
+            if user.startswith(_SERVICE):
+                self.release(user)
+
+    def containers(self) -> frozenset[str]:
+        """See L{IMirrors.containers}."""
+        return frozenset(user for user in self._owed.sources if not user.startswith(_SERVICE))
 
     def _choose(self, mount: BindMount) -> _Choice:
         """Decides by the name and by what the laptop has."""
@@ -275,6 +309,15 @@ class Mirrors:
                     mirror.writable.add(
                         real[len(mirror.root) :].lstrip(b"/") if under(real, mirror.root) else b""
                     )
+            if not read_only:
+                self._writes.setdefault(container_id, set()).add(source)
+        if container_id in self._running:
+            self._owe(container_id)
+
+    def _owe(self, user: str) -> None:
+        """It may write from now on: what it wrote last must come back, whatever becomes of this agent."""
+        if self._configuration.mode is SyncMode.TWO_WAY:
+            self._owed.add(user, self._writes.get(user, ()))
 
     def _of(self, container_id: str) -> list[tuple[Mirror, bool]]:
         """@return: the mirrors of a container, each with whether it has it read-only."""
@@ -284,11 +327,12 @@ class Mirrors:
     def ready(self, container_id: str) -> Deferred[None]:
         """See L{IMirrors.ready}."""
         waiting = [mirror.wish(remote=False) for mirror, _ in self._of(container_id)]
-        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: self._owe(container_id))
 
     def running(self, container_id: str) -> None:
         """See L{IMirrors.running}."""
         self._running.add(container_id)
+        self._owe(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, True)
 
@@ -303,37 +347,63 @@ class Mirrors:
 
             ending.addCallback(follow)
             return followed
+        return self._bring(container_id).addCallback(lambda _: None)
+
+    def _bring(self, user: str) -> Deferred[bool]:
+        """@return: fires when what it wrote before is here; with False if some of it is to come later."""
+
+        def failed(failure: Any, mirror: Mirror) -> bool:
+            self._quietly(failure)
+            # Where the laptop has no place for it (any more), only a new mount would be one.
+            return not os.path.lexists(mirror.root)
+
         waiting = [
-            mirror.wish(remote=True).addErrback(self._quietly)
-            for mirror, read_only in self._of(container_id)
+            mirror.wish(remote=True).addCallbacks(lambda _: True, failed, errbackArgs=(mirror,))
+            for mirror, read_only in self._of(user)
             if not read_only and mirror.two_way
         ]
-        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(all_of(waiting)).addCallback(all)
+
+    def _finish(self, user: str) -> Deferred[None]:
+        """Brings back what it wrote last. It is owed until it is here."""
+
+        def brought(complete: bool) -> None:
+            if complete and user not in self._running:
+                self._owed.settle(user)
+
+        return self._bring(user).addCallback(brought)
 
     def stopped(self, container_id: str) -> None:
         """See L{IMirrors.stopped}; what it wrote last is brought back, even if nobody waits for that."""
-        ran = container_id in self._running
         self._running.discard(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, False)
-        if ran:
-            self.collect(container_id)
+        if container_id in self._used and container_id in self._owed.sources:
+            self._finish(container_id)
 
     def release(self, container_id: str) -> None:
         """See L{IMirrors.release}."""
         self._running.discard(container_id)
         self._early.pop(container_id, None)
-        if container_id in self._ending or container_id not in self._used:
+        if not self._base or container_id in self._ending:
             return
-        ending = self.collect(container_id)
+        if container_id not in self._used:
+            # Of what the daemon has no more, only what is owed is known.
+            self.attach(container_id, dict.fromkeys(self._owed.sources.get(container_id, ()), False))
+        self._writes.pop(container_id, None)
+        if container_id not in self._used:
+            self._owed.settle(container_id)
+            return
+        ending = self._finish(container_id)
         mirrors = self._of(container_id)
         del self._used[container_id]
         self._ending[container_id] = ending
 
         def ended(result: None) -> None:
             del self._ending[container_id]
-            for mirror, _ in mirrors:
-                mirror.leave(container_id)
+            if container_id not in self._used:
+                for mirror, _ in mirrors:
+                    mirror.leave(container_id)
 
         ending.addCallback(ended)
 

@@ -107,6 +107,27 @@ class FilesTestCase(IntegrationTestCase):
         """Waits until C{script} prints C{wanted} in the container."""
         self.wait_for(lambda: self.inside(name, script) == wanted, f"{script} prints {wanted!r}", _WAIT)
 
+    def service(self, script: str) -> str:
+        """@return: the name of a service, of a swarm of its own, that runs C{script} in the directory."""
+        made = self.remote.docker(
+            "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
+        )
+        self.assertEqual(made.returncode, 0, made)
+        self.addCleanup(self.remote.docker, "swarm", "leave", "--force")
+        name = self.cli.name("service")
+        created = self.cli(
+            *("service", "create", "--detach", "--no-resolve-image", "--name", name, "-w", "/x"),
+            *("--mount", f"type=bind,source={self.tree},target=/x", "busybox", "sh", "-c", script),
+        )
+        self.assertEqual(created.status, 0, created)
+        self.addCleanup(self.remote.docker, "service", "rm", name)
+        return name
+
+    def in_task(self, name: str, script: str) -> bytes:
+        """@return: what C{script} prints in the service's task; nothing if none runs."""
+        task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
+        return self.remote.docker("exec", task, "sh", "-c", script).stdout if task else b""
+
     def refused(self, *arguments: str) -> str:
         """@return: what C{docker run} with these arguments says when it is refused."""
         outcome = self.cli("run", "--rm", *arguments, "busybox", "true")
@@ -423,28 +444,11 @@ class PlaceTests(FilesTestCase):
     def test_service(self) -> None:
         """The mount of a swarm's service has the laptop's files, and later edits."""
         (self.tree / "file").write_text("one\n")
-        made = self.remote.docker(
-            "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
-        )
-        self.assertEqual(made.returncode, 0, made)
-        self.addCleanup(self.remote.docker, "swarm", "leave", "--force")
-        name = self.cli.name("service")
-        created = self.cli(
-            *("service", "create", "--detach", "--no-resolve-image", "--name", name),
-            *("--mount", f"type=bind,source={self.tree},target=/x", "busybox", "sleep", "1000"),
-        )
-        self.assertEqual(created.status, 0, created)
-        self.addCleanup(self.remote.docker, "service", "rm", name)
-
-        def seen(text: bytes) -> bool:
-            task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
-            return bool(task) and self.remote.docker("exec", task, "cat", "/x/file").stdout == text
-
-        self.wait_for(lambda: seen(b"one\n"), "the task sees the file", _WAIT)
+        name = self.service("sleep 1000")
+        self.wait_for(lambda: self.in_task(name, "cat file") == b"one\n", "the task sees the file", _WAIT)
         (self.tree / "file").write_text("two\n")
-        self.wait_for(lambda: seen(b"two\n"), "it sees the edit", _WAIT)
-        task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
-        self.remote.docker("exec", task, "sh", "-c", "echo three > /x/made")
+        self.wait_for(lambda: self.in_task(name, "cat file") == b"two\n", "it sees the edit", _WAIT)
+        self.in_task(name, "echo three > made")
         self.wait_for(lambda: (self.tree / "made").exists(), "what it wrote is here", _WAIT)
 
     def test_volumes_from(self) -> None:
