@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, SSHError
@@ -110,6 +110,7 @@ class Mirror:
         self._worker: Deferred[None] | None = None
         self._stopped = False
         self._loaded = False
+        self._loading = DeferredLock()
         self._soon: Any = None
         self._saving: Any = None
         self._polling: Any = None
@@ -163,7 +164,7 @@ class Mirror:
         top = self.passes.laptop.top
         try:
             self._watcher = self._means.watcher(self._means.reactor, top, self._changed, self._missed)
-            self.eye.entering = self._watcher.add
+            self.eye.entering, self.eye.entered = self._watcher.add, self._watcher.watches
             if self.is_file:
                 self._watcher.add(top)
         except OSError as error:
@@ -173,7 +174,7 @@ class Mirror:
     def unwatch(self) -> None:
         """Ends watching; the next pass looks at everything."""
         watcher, self._watcher = self._watcher, None
-        self.eye.entering = None
+        self.eye.entering = self.eye.entered = None
         self._whole = True
         if watcher is not None:
             watcher.stop()
@@ -300,15 +301,19 @@ class Mirror:
         self.passes.forget_remote()
 
     async def _load(self) -> None:
+        """Once: to load beside a pass would begin a journal anew that it writes to."""
+        if not self._loaded:
+            await self._loading.run(lambda: Deferred.fromCoroutine(self._load_saved()))
+
+    async def _load_saved(self) -> None:
         if self._loaded:
             return
         saved = await self._means.run(self._snapshot.load)
-        if not self._loaded:
-            self._loaded = True
-            if saved is not None:
-                self.passes.agreement.base = saved.base
-                self.passes.agreement.ours.update(saved.ours)
-                self.passes.agreement.around = saved.around
+        self._loaded = True
+        if saved is not None:
+            self.passes.agreement.base = saved.base
+            self.passes.agreement.ours.update(saved.ours)
+            self.passes.agreement.around = saved.around
 
     def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
         """What a pass asks: looks at what may have changed."""

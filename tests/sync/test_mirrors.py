@@ -415,6 +415,22 @@ class PullTests(MirrorsTestCase):
         await wait_until(reactor, lambda: (self.laptop / "b").exists())
         await self.equal(placed)
 
+    async def test_came_from_there(self) -> None:
+        """What is changed here in a directory that was made, or renamed, on the remote follows, too."""
+        (self.laptop / "old" / "deep").mkdir(parents=True)
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        (there / "made" / "in").mkdir(parents=True)
+        (there / "made" / "in" / "file").write_text("theirs")
+        (there / "old").rename(there / "renamed")
+        await self.equal(placed)
+        for name in ("made/new", "made/in/file", "renamed/new", "renamed/deep/new"):
+            (self.laptop / name).write_text("ours")
+            await self.mirrors.ready("c1")
+            self.assertEqual((there / name).read_text(), "ours")
+            (self.laptop / name).write_text("ours again")
+            await self.equal(placed)
+
     async def test_moved_there(self) -> None:
         """A directory that was moved into the tree on the remote comes back with all that is in it."""
         (self.laptop / "old").mkdir()
