@@ -53,6 +53,7 @@ done 2>/dev/null
 
 _DOCKERD_PID = "/run/docker.pid"
 _SSHD_PID = "/run/sshd.pid"
+_SECOND_SSHD_PID = "/run/sshd-second.pid"
 
 
 def remove_cgroups(name: str) -> None:
@@ -266,6 +267,17 @@ class EmbeddedRemote:
         if not self._answers_ssh():
             self._start_sshd()
 
+    def start_second_sshd(self, port: int, configuration: str) -> None:
+        """Starts another sshd beside the first, with further lines of sshd_config."""
+        text = _SSHD_CONFIG.replace("Port 22\n", f"Port {port}\n").replace(_SSHD_PID, _SECOND_SSHD_PID)
+        (self.sandbox.root / "etc/ssh/second_config").write_text(f"{configuration}\n{text}")
+        self._spawn(["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/second_config"], "sshd.log")
+        wait_until(lambda: self._answers_ssh(port), "the second sshd answers", 20)
+
+    def stop_second_sshd(self) -> None:
+        """Ends the listening process of the second sshd."""
+        self._stop(_SECOND_SSHD_PID)
+
     def restart_sshd(self) -> None:
         """Ends sshd with all its connections and starts it again."""
         self.stop_sshd()
@@ -334,9 +346,9 @@ class EmbeddedRemote:
         self._check_latest()
         return self._answers_ssh()
 
-    def _answers_ssh(self) -> bool:
+    def _answers_ssh(self, port: int = 0) -> bool:
         try:
-            with socket.create_connection((self.host, self.port), timeout=5) as connection:
+            with socket.create_connection((self.host, port or self.port), timeout=5) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
