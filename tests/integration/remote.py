@@ -4,13 +4,14 @@ The embedded remote: a sandboxed host with OpenSSH's sshd and a dockerd of its o
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,18 @@ class EmbeddedRemote:
         """Starts sshd again, if it does not run."""
         if not self._answers_ssh():
             self._start_sshd()
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """While this lasts, all packets of SSH are dropped, both ways, and neither side is told."""
+        rules = (("INPUT", "-p", "tcp", "--dport", "22"), ("OUTPUT", "-p", "tcp", "--sport", "22"))
+        for chain, *match in rules:
+            self.run(["iptables", "-w", "-I", chain, *match, "-j", "DROP"], check=True)
+        try:
+            yield
+        finally:
+            for chain, *match in rules:
+                self.run(["iptables", "-w", "-D", chain, *match, "-j", "DROP"], check=True)
 
     def start_second_sshd(self, port: int, configuration: str) -> None:
         """Starts another sshd beside the first, with further lines of sshd_config."""
