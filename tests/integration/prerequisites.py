@@ -24,6 +24,7 @@ PROGRAMS: Mapping[str, str] = {
     "rsync": "rsync",
     "busybox": "busybox-static",
     "curl": "curl",
+    "git": "git",
 }
 """Each program that must be there, and the Debian package that brings it."""
 

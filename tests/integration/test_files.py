@@ -15,15 +15,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.base import COMPOSE, Docker, IntegrationTestCase, Running
-from tests.integration.prerequisites import search_path
+from tests.integration.base import Docker, IntegrationTestCase, Running
 
 _WAIT = 30.0
 
 
-def digest(root: Path) -> bytes:
-    """@return: what L{DIGEST} prints of a directory of this machine."""
-    return subprocess.run(["sh", "-c", DIGEST], cwd=root, stdout=subprocess.PIPE, check=True).stdout
+def digest(root: Path, script: str = "") -> bytes:
+    """@return: what C{script}, or L{DIGEST}, prints of a directory of this machine."""
+    command = ["sh", "-c", script or DIGEST]
+    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True).stdout
 
 
 DIGEST = (
@@ -33,21 +33,15 @@ DIGEST = (
 )
 """A script for every shell: what is in the working directory."""
 
+MANY = (
+    "export LC_ALL=C; find . -mindepth 1 | sort | xargs stat -c '%n %a';"
+    " find . -type f | sort | xargs stat -c %Y; find . -type f | sort | xargs md5sum"
+)
+"""The same for thousands of files with plain names, in fewer processes."""
+
 
 PYTHON = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro")
 """Options of C{run} that give a container the remote's own C{/usr/bin/python3}."""
-
-_COMPOSE = """\
-version: "3.3"
-services:
-  reader:
-    image: busybox
-    command: cat /run/secrets/word
-    secrets: [word]
-secrets:
-  word:
-    file: ./secret
-"""
 
 WATCH = """
 import ctypes, os, struct
@@ -217,6 +211,17 @@ class ToRemoteTests(FilesTestCase):
         watch.expect(b"to other\n", _WAIT)
         (self.tree / "removed").unlink()
         watch.expect(b"delete removed\n", _WAIT)
+        (self.tree / "many").mkdir()
+        for number in range(1000):
+            (self.tree / "many" / f"f{number}").write_text(str(number))
+        self.until_inside(name, "ls /x/many | wc -l", b"1000\n")
+        before = len(watch.stdout)
+        (self.tree / "many").rename(self.tree / "moved")
+        watch.expect(b"from many\nto moved\n", _WAIT)
+        (self.tree / "last").write_text("last")
+        watch.expect(b"written last\n", _WAIT)
+        told = watch.stdout[before:].split(b"from many\nto moved\n")[1]
+        self.assertEqual(set(told.splitlines()), {b"create last", b"modify last", b"written last"})
         self.cli("kill", name)
 
     def test_inodes(self) -> None:
@@ -287,8 +292,37 @@ class ToRemoteTests(FilesTestCase):
             file = self.tree / "more" / f"e{number % 30}" / f"g{number}"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{number}")
-        wanted = digest(self.tree)
-        self.until_inside(name, DIGEST, wanted)
+        self.until_inside(name, MANY, digest(self.tree, MANY))
+
+    def test_git_checkout(self) -> None:
+        """Each checkout of a branch in which 2,000 files differ leaves the trees the same."""
+
+        def git(*arguments: str) -> None:
+            identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+            subprocess.run(
+                ["git", *identity, *arguments], cwd=self.tree, stdout=subprocess.DEVNULL, check=True
+            )
+
+        def write(kind: str, numbers: range) -> None:
+            for number in numbers:
+                file = self.tree / f"d{number % 20}" / f"f{number}"
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(f"{kind} {number}\n" * (number % 5 + 1))
+
+        git("init", "-q", "-b", "one")
+        write("first", range(1500))
+        git("add", "-A")
+        git("commit", "-qm", "one")
+        git("checkout", "-qb", "two")
+        git("rm", "-rqf", "d1", "d2", "d3")
+        write("second", range(0, 2000, 2))
+        write("second", range(1500, 2000))
+        git("add", "-A")
+        git("commit", "-qm", "two")
+        name = self.begin()
+        for branch in ("one", "two", "one"):
+            git("checkout", "-q", branch)
+            self.until_inside(name, MANY, digest(self.tree, MANY))
 
     def test_written_while_it_is_sent(self) -> None:
         """A file that is written all the time stops no start, and is complete when it rests."""
@@ -428,18 +462,6 @@ class PlaceTests(FilesTestCase):
         self.assertEqual(made.status, 0, made)
         outcome = self.cli("run", "--rm", "-v", f"{volume}:/x", "busybox", "cat", "/x/file")
         self.assertEqual((outcome.status, outcome.stdout), (0, b"ours\n"), outcome)
-
-    def test_compose_secrets(self) -> None:
-        """Compose's secrets from files are the laptop's; an edit is seen when the service starts again."""
-        (self.tree / "secret").write_text("hidden\n")
-        (self.tree / "docker-compose.yml").write_text(_COMPOSE)
-        self.cli.cwd = self.tree
-        self.cli.environment.update(COMPOSE_PROJECT_NAME=self.cli.label, PATH=search_path())
-        self.addCleanup(self.cli.program, *COMPOSE, "down", "-v", "-t", "0")
-        for text in ("hidden\n", "changed\n"):
-            (self.tree / "secret").write_text(text)
-            outcome = self.cli.program(*COMPOSE, "--ansi", "never", "run", "--rm", "-T", "reader")
-            self.assertEqual((outcome.status, outcome.stdout), (0, text.encode()), outcome)
 
     def test_service(self) -> None:
         """The mount of a swarm's service has the laptop's files, and later edits."""
