@@ -24,6 +24,7 @@ from remotedocker.docker import BindMount, MountForm, PlacedMount
 from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, TreeTooLarge
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
+from remotedocker.sync._shell import Shell
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote, busybox_tools
 
@@ -211,6 +212,28 @@ class PushTests(MirrorsTestCase):
         before = len(self.remote.commands), self.remote.received
         await self.mirrors.ready("c1")
         self.assertEqual((len(self.remote.commands), self.remote.received), before)
+
+    async def test_round_trips(self) -> None:
+        """With nothing changed, a start asks nothing, an end once, and another mount of the tree twice."""
+        (self.laptop / "a").write_text("one")
+        await self.mount(self.laptop, run=False)
+        await self.mirrors.collect("c1")
+        asked: list[bytes] = []
+        request = Shell.request
+
+        def counted(shell: Shell, script: bytes) -> Deferred[bytes]:
+            asked.append(script)
+            return request(shell, script)
+
+        self.patch(Shell, "request", counted)
+        commands = len(self.remote.commands)
+        await self.mirrors.ready("c1")
+        self.assertEqual(len(asked), 0)
+        await self.mirrors.collect("c1")
+        self.assertEqual(len(asked), 1)
+        await self.mount(self.laptop, "c2", run=False)
+        self.assertLessEqual(len(asked), 3)
+        self.assertEqual(len(self.remote.commands), commands)
 
     async def test_hard_links(self) -> None:
         """Two names of one file are two names of one file on the remote."""
