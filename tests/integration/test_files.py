@@ -452,7 +452,7 @@ class PlaceTests(FilesTestCase):
         self.assertEqual((self.tree / "in" / "ner" / "g").read_text(), "three\n")
 
     def test_volume_that_is_a_bind(self) -> None:
-        """A local volume with C{o=bind} has the laptop's files."""
+        """A local volume with C{o=bind} has the laptop's files, later edits, and gives back what it gets."""
         (self.tree / "file").write_text("ours\n")
         volume = self.cli.name("volume")
         made = self.cli(
@@ -462,6 +462,12 @@ class PlaceTests(FilesTestCase):
         self.assertEqual(made.status, 0, made)
         outcome = self.cli("run", "--rm", "-v", f"{volume}:/x", "busybox", "cat", "/x/file")
         self.assertEqual((outcome.status, outcome.stdout), (0, b"ours\n"), outcome)
+        name = self.cli.name("uses")
+        started = self.cli("run", "-d", "--name", name, "-v", f"{volume}:/x", "busybox", "sleep", "1000")
+        self.assertEqual(started.status, 0, started)
+        (self.tree / "file").write_text("edited\n")
+        self.until_inside(name, "cat /x/file; echo made > /x/made", b"edited\n")
+        self.wait_for(lambda: (self.tree / "made").exists(), "what it wrote is here", _WAIT)
 
     def test_service(self) -> None:
         """The mount of a swarm's service has the laptop's files, and later edits."""

@@ -408,6 +408,18 @@ class PullTests(MirrorsTestCase):
         (there / "c").write_text("three")
         await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
 
+    async def test_volume(self) -> None:
+        """So it is with a volume that is a bind; what comes back is not owed to the next agent."""
+        (self.laptop / "a").write_text("one")
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "", form=MountForm.VOLUME)])
+        there = Path(placed.remote_source)
+        self.assertEqual((there / "a").read_text(), "one")
+        self.mirrors.serving({})
+        (self.laptop / "b").write_text("two")
+        (there / "c").write_text("three")
+        await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
+        self.assertEqual(self.mirrors.containers(), frozenset())
+
     async def test_ended_without_a_login(self) -> None:
         """Nobody waits for what cannot come; it comes with the next login."""
         placed = await self.mount(self.laptop)
@@ -627,6 +639,22 @@ class RestartTests(MirrorsTestCase):
         self.assertEqual(sorted(tree(self.laptop)), ["a", "b"])
         self.assertEqual((there / "a").read_text(), "changed here")
         self.assertEqual((self.laptop / "b").read_text(), "changed there")
+
+    async def test_start_right_after_a_restart(self) -> None:
+        """A start waits for its files even if the new agent does not know yet where they are kept."""
+        placed = await self.mount(self.laptop, run=False)
+        await self.mirrors.stop()
+        (self.laptop / "a").write_text("changed here")
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.mirrors.ready("c1")
+        self.assertEqual((Path(placed.remote_source) / "a").read_text(), "changed here")
+        await self.mirrors.stop()
+        self.remote.connected = False
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.failing(self.mirrors.ready("c1"), RemoteDockerError)
+        self.remote.connected = True
 
     async def test_damaged_snapshot(self) -> None:
         """Without its snapshot a tree is compared anew, and nothing is deleted."""
