@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -305,7 +305,10 @@ class Mirrors:
 
             ending.addCallback(follow)
             return followed
-        return self._bring(container_id).addCallback(lambda _: None)
+        found: Deferred[Any] = succeed(None)
+        if container_id in self._early:
+            found = Deferred.fromCoroutine(self._find_base()).addErrback(self._quietly)
+        return found.addCallback(lambda _: self._bring(container_id)).addCallback(lambda _: None)
 
     def _bring(self, user: str) -> Deferred[bool]:
         """@return: fires when what it wrote before is here; with False if some of it is to come later."""

@@ -370,8 +370,9 @@ class ToRemoteTests(FilesTestCase):
         )
 
     def test_what_cannot_be_mounted_is_told(self) -> None:
-        """A socket, a fifo and a file that may not be read are passed over with a warning."""
+        """A socket, a fifo and a device are passed over with a warning."""
         os.mkfifo(self.tree / "pipe")
+        os.mknod(self.tree / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.tree / "socket"))
             (self.tree / "file").write_text("there\n")
@@ -379,8 +380,10 @@ class ToRemoteTests(FilesTestCase):
                 "create", "--name", self.cli.name("w"), "-v", f"{self.tree}:/x", "busybox", "ls", "/x"
             )
         self.assertEqual(created.status, 0, created)
-        self.assertIn(f"WARNING: {self.tree}/pipe is not synced: it is a named pipe".encode(), created.stderr)
-        self.assertIn(f"WARNING: {self.tree}/socket is not synced: it is a socket".encode(), created.stderr)
+        for name, kind in (("pipe", "named pipe"), ("socket", "socket"), ("device", "device")):
+            self.assertIn(
+                f"WARNING: {self.tree}/{name} is not synced: it is a {kind}".encode(), created.stderr
+            )
         self.assertEqual(self.cli("start", "-a", self.cli.name("w")).stdout, b"file\n")
 
 
@@ -426,7 +429,7 @@ class PlaceTests(FilesTestCase):
 
     def test_the_remotes_own(self) -> None:
         """Devices, C{/proc} and the like are the remote's."""
-        for source in ("/proc/sys/kernel", "/sys/class", "/dev/null", "/"):
+        for source in ("/proc/sys/kernel", "/sys/class", "/dev/null", "/etc/localtime", "/"):
             outcome = self.cli("run", "--rm", "-v", f"{source}:/x:ro", "busybox", "ls", "-d", "/x")
             self.assertEqual((outcome.status, outcome.stdout), (0, b"/x\n"), (source, outcome))
 
@@ -520,14 +523,16 @@ class PlaceTests(FilesTestCase):
         docker = self.docker(self.shared_agent("--ignore", "*.log", "--gitignore").docker_host)
         (self.tree / ".remotedockerignore").write_text("/build\n")
         (self.tree / ".gitignore").write_text("*.o\n!keep.o\n")
-        for name in ("a.log", "b.o", "keep.o", "source"):
+        (self.tree / "sub").mkdir()
+        (self.tree / "sub" / ".gitignore").write_text("!b.o\n*.tmp\n")
+        for name in ("a.log", "b.o", "keep.o", "source", "sub/a.o", "sub/b.o", "sub/c.tmp"):
             (self.tree / name).write_text("x")
         (self.tree / "build").mkdir()
         (self.tree / "build" / "out").write_text("x")
         printed = self.run_in(
-            "ls; mkdir build; echo y > build/new; echo y > c.log; echo y > made", docker=docker
+            "ls; ls sub; mkdir build; echo y > build/new; echo y > c.log; echo y > made", docker=docker
         )
-        self.assertEqual(printed, b"keep.o\nsource\n")
+        self.assertEqual(printed, b"keep.o\nsource\nsub\nb.o\n")
         self.assertEqual(sorted(os.listdir(self.tree / "build")), ["out"])
         self.assertFalse((self.tree / "c.log").exists())
         self.assertTrue((self.tree / "made").exists())

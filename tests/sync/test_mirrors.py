@@ -654,7 +654,18 @@ class RestartTests(MirrorsTestCase):
         self.mirrors = self.make()
         self.mirrors.attach("c1", {placed.remote_source: False})
         await self.failing(self.mirrors.ready("c1"), RemoteDockerError)
+        await self.mirrors.collect("c1")
         self.remote.connected = True
+
+    async def test_end_right_after_a_restart(self) -> None:
+        """So does whoever waits for an end."""
+        placed = await self.mount(self.laptop, run=False)
+        await self.mirrors.stop()
+        (Path(placed.remote_source) / "a").write_text("changed there")
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.mirrors.collect("c1")
+        self.assertEqual((self.laptop / "a").read_text(), "changed there")
 
     async def test_damaged_snapshot(self) -> None:
         """Without its snapshot a tree is compared anew, and nothing is deleted."""
