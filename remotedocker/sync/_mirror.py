@@ -110,7 +110,7 @@ class Mirror:
         self._worker: Deferred[None] | None = None
         self._stopped = False
         self._loaded = False
-        self._loading = DeferredLock()
+        self._disk = DeferredLock()
         self._soon: Any = None
         self._saving: Any = None
         self._polling: Any = None
@@ -303,7 +303,7 @@ class Mirror:
     async def _load(self) -> None:
         """Once: to load beside a pass would begin a journal anew that it writes to."""
         if not self._loaded:
-            await self._loading.run(lambda: Deferred.fromCoroutine(self._load_saved()))
+            await self._disk.run(lambda: Deferred.fromCoroutine(self._load_saved()))
 
     async def _load_saved(self) -> None:
         if self._loaded:
@@ -344,7 +344,12 @@ class Mirror:
             self._saving = self._means.reactor.callLater(seconds, self._save)
 
     def _save(self) -> Deferred[None]:
+        """One at a time: an older state must not take the place of a newer one, whose journals are gone."""
         self._saving = None
+        saved: Deferred[None] = self._disk.run(self._save_now)
+        return saved
+
+    def _save_now(self) -> Deferred[None]:
         agreement = self.passes.agreement
         agreement.changed = False
         base, ours, around = dict(agreement.base), dict(agreement.ours), agreement.around.copy()

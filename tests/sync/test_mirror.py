@@ -133,6 +133,25 @@ class WishTests(MirrorTestCase):
         await pass_over
         self.assertEqual(len(loads), 1)
 
+    async def test_saved_in_turn(self) -> None:
+        """A state is saved when the one before it is: two at once could end with the older one."""
+        await self.mirror.wish(remote=False)
+        self.mirror._saving.cancel()
+        begun: list[Deferred[None]] = []
+
+        def slow(function: Any, *arguments: Any) -> Deferred[None]:
+            begun.append(Deferred())
+            return begun[-1].addCallback(lambda _: function(*arguments))
+
+        self.patch(self.mirror._means, "run", slow)
+        first, second = self.mirror._save(), self.mirror._save()
+        self.assertEqual(len(begun), 1)
+        begun[0].callback(None)
+        await first
+        self.assertEqual(len(begun), 2)
+        begun[1].callback(None)
+        await second
+
     async def test_logged_once(self) -> None:
         """A tree that fails in the same way again and again is logged once, until it is well."""
         said: list[str] = []
