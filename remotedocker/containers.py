@@ -300,20 +300,20 @@ class Containers:
 
     def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> None:
         """See L{IContainerObserver.containers_listed}."""
-        listed = set()
+        met = set()
         for summary in containers:
             container_id = summary["Id"]
-            listed.add(container_id)
             name = (summary.get("Names") or ["/"])[0].lstrip("/")
             container = self._meet(container_id, name, summary.get("Labels") or {})
             if container is None:
                 continue
+            met.add(container_id)
             container.name = name
             self._mirrors.attach(container_id, bind_sources(summary))
             running = summary.get("State") in ("running", "paused")
             self._background(container, self._follow if running else self._down)
         held = {each for each in self._forwards.containers() if not is_service_key(each)}
-        for container_id in {*self._known, *held} - listed:
+        for container_id in {*self._known, *held, *self._mirrors.containers()} - met:
             # Asked for again: it may have been created after the list was made.
             container = self._known.setdefault(
                 container_id, _Container(container_id, container_id[:12], None)
@@ -346,7 +346,7 @@ class Containers:
     async def _follow(self, container: _Container) -> None:
         """Brings ports and mirrors to what the daemon says of the container now."""
         container_id = container.container_id
-        if container.owned is not None and not container.died and not _publishes(container.owned):
+        if container.owned is not None and not container.died and not container.owned.publishes:
             self._mirrors.running(container_id)
             return
         document = await self._daemon.inspect(container_id)
@@ -443,8 +443,3 @@ class Containers:
         Deferred.fromCoroutine(run()).addErrback(
             lambda failure: self._log.failure("container {name}", failure, name=container.name)
         )
-
-
-def _publishes(owned: OwnedContainer) -> bool:
-    """Whether any port of the container is forwarded; if none is, a start asks the daemon nothing more."""
-    return bool(owned.ports) or owned.publish_all

@@ -113,14 +113,10 @@ class IRemote(Interface):
     """
     The remote host, over SSH logins that are made again when they are lost.
 
-    The transports that its endpoints hand to a protocol behave as Twisted's TCP transports do:
-    L{ITransport<twisted.internet.interfaces.ITransport>},
-    L{IConsumer<twisted.internet.interfaces.IConsumer>} (with back-pressure from the SSH window),
-    L{IPushProducer<twisted.internet.interfaces.IPushProducer>} (a paused one stops returning the
-    window), C{abortConnection}, and
-    L{IHalfCloseableDescriptor<twisted.internet.interfaces.IHalfCloseableDescriptor>}; a protocol
-    that provides L{IHalfCloseableProtocol<twisted.internet.interfaces.IHalfCloseableProtocol>} is
-    told of the far side's EOF alone.
+    The transports that its endpoints hand to a protocol behave as Twisted's TCP transports do: C{ITransport},
+    C{IConsumer} (with back-pressure from the SSH window), C{IPushProducer} (a paused one stops returning the
+    window), C{abortConnection}, and C{IHalfCloseableDescriptor}; a protocol that provides
+    C{IHalfCloseableProtocol} is told of the far side's EOF alone.
 
     Connecting waits for a login that is being made, up to the configured time, and then fails
     with L{SSHUnavailable<remotedocker.errors.SSHUnavailable>}.
@@ -133,10 +129,9 @@ class IRemote(Interface):
         """
         The remote daemon's API socket (C{--remote-docker}).
 
-        @param bulk: the stream will be big (load, save, build, archive); it may be given another
-            SSH connection than the interactive ones.
-        Connecting fails with L{DaemonUnreachable<remotedocker.errors.DaemonUnreachable>} when
-        the channel is refused.
+        @param bulk: the stream will be big (load, save, build, archive); it may be given another SSH
+            connection than the interactive ones.
+        Connecting fails with L{DaemonUnreachable<remotedocker.errors.DaemonUnreachable>} when it is refused.
         """
 
     def tcp_endpoint(host: str, port: int) -> IStreamClientEndpoint:
@@ -144,12 +139,11 @@ class IRemote(Interface):
 
     def command_endpoint(command: str, ahead: bool = False) -> IStreamClientEndpoint:
         """
-        A command run by the SSH user's shell (RFC 4254 section 6.5), its standard input and output
-        as the stream. C{ahead} of its need it gets no session on the first connection: if that is the
-        only one, connecting fails with L{SSHError<remotedocker.errors.SSHError>}. The reason for
-        C{connectionLost} is L{ConnectionDone<twisted.internet.error.ConnectionDone>} for exit status 0,
-        otherwise L{ProcessTerminated<twisted.internet.error.ProcessTerminated>}, whose C{args[0]} ends
-        with the last of standard error.
+        A command run by the SSH user's shell (RFC 4254 section 6.5), its standard input and output as the
+        stream. C{ahead} of its need it gets no session on the first connection: if there is no other,
+        connecting fails with L{SSHError<remotedocker.errors.SSHError>}. C{connectionLost} gets
+        C{ConnectionDone} for exit status 0, otherwise C{ProcessTerminated}, whose C{args[0]} ends with the
+        last of standard error.
         """
 
     def run(command: str, stdin: bytes = b"") -> Deferred[CommandResult]:
@@ -177,10 +171,9 @@ class IRemote(Interface):
 
 class IRemoteFilesystem(Interface):
     """
-    The remote's files over SFTP version 3 (draft-ietf-secsh-filexfer-02, and OpenSSH's
-    extensions where the server has them). Many requests may be in flight. Paths are bytes,
-    absolute or relative to the SSH user's home; symbolic links at their end are not followed
-    except by C{read_file} and C{write_file}.
+    The remote's files over SFTP version 3 (draft-ietf-secsh-filexfer-02, and OpenSSH's extensions where the
+    server has them). Many requests may be in flight. Paths are bytes, absolute or relative to the SSH user's
+    home; symbolic links at their end are not followed except by C{read_file} and C{write_file}.
 
     Every Deferred fails with L{RemoteFileError<remotedocker.errors.RemoteFileError>} or a
     subclass, or with L{SSHError<remotedocker.errors.SSHError>} when the login is lost.
@@ -260,9 +253,6 @@ class IDaemon(Interface):
         Fails with L{NoSuchContainer<remotedocker.errors.NoSuchContainer>} (404) or L{DaemonError}.
         """
 
-    def inspect_exec(exec_id: str) -> Deferred[dict[str, Any]]:
-        """C{GET /exec/{exec_id}/json}."""
-
     def list_containers() -> Deferred[Sequence[dict[str, Any]]]:
         """C{GET /containers/json?all=1}, untranslated."""
 
@@ -270,10 +260,7 @@ class IDaemon(Interface):
         """C{Config.ExposedPorts} of an image; empty when there is no such image (yet)."""
 
     def remove(container_id: str) -> Deferred[None]:
-        """
-        C{DELETE /containers/{container_id}} with its anonymous volumes, whatever its state; fires when it is
-        gone, also if it was before.
-        """
+        """C{DELETE /containers/{container_id}}, forced, with its anonymous volumes; fires when it is gone."""
 
     def services() -> Deferred[Sequence[dict[str, Any]] | None]:
         """C{GET /services}, untranslated; None where the daemon is no manager of a swarm."""
@@ -349,9 +336,8 @@ class IMirrors(Interface):
 
     def attach(container_id: str, remote_sources: Mapping[str, bool]) -> None:
         """
-        The container uses these mirrors (sources as the remote daemon knows them; those that
-        are no mirrors are passed over). Idempotent; after a restart of the agent it is called
-        from the re-list.
+        The container uses these mirrors (sources as the remote daemon knows them; those that are no mirrors
+        are passed over). Idempotent; after a restart of the agent it is called from the re-list.
 
         @param remote_sources: the source, to whether it is mounted read-only.
         """
@@ -377,6 +363,18 @@ class IMirrors(Interface):
 
     def release(container_id: str) -> None:
         """The container is gone."""
+
+    def containers() -> frozenset[str]:
+        """
+        Those that may have written what is not here yet, even through an agent before this one. They count as
+        running until L{running}, L{stopped} or L{release} tells.
+        """
+
+    def serving(sources: Mapping[str, bool]) -> None:
+        """
+        What the services of the swarm mount, as in L{attach}. Mirrors of those that are gone are not followed
+        any more; one that was placed since is waited for.
+        """
 
     def laptop_path(remote_path: str) -> str | None:
         """The laptop's path that C{remote_path} mirrors; None if it is no mirror of ours."""

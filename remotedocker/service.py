@@ -207,7 +207,7 @@ def assemble(reactor: Any, options: Options, environ: Mapping[str, str]) -> ISer
     )
     policy = PortPolicy(forward=not options["no-forward"], foreign=bool(options["forward-all"]))
     containers = Containers(agent_id, daemon, forwards, mirrors, policy)
-    services = Services(agent_id, daemon, forwards, policy.forward, policy.foreign)
+    services = Services(agent_id, daemon, forwards, mirrors, policy.forward, policy.foreign)
     daemon.watch(containers)
     daemon.watch(services)
     proxy_options = ProxyOptions(http_only=bool(options["http-only"]), remote_docker=options["remote-docker"])

@@ -1,11 +1,14 @@
 # -*- test-case-name: tests.test_swarm -*-
 """
-Published ports of a swarm's services.
+Published ports and mounted files of a swarm's services.
 
 A port of mode C{ingress} is listened for by every node of the swarm, so by the remote host too, for as long
 as there is the service: here it is open as long. Its number belongs to the whole swarm and stays as asked
 for. A port of mode C{host} is its task's: the task's container carries our labels, and is looked after as any
 container of ours (L{remotedocker.containers}).
+
+A mirror is followed while a service mounts it, or a task of one that is gone still runs with it: tasks end
+after their service.
 
 What is known here can always be lost: C{GET /services} on each (re)connection and C{/events} bring it back.
 """
@@ -31,18 +34,23 @@ from remotedocker.docker import (
     ServicePlan,
     ServiceSpec,
     allocated_ports,
+    bind_sources,
     decode_labels,
     encode_labels,
     is_service_key,
     service_key,
+    service_sources,
     service_spec,
 )
 from remotedocker.errors import RemoteDockerError
-from remotedocker.interfaces import IContainerObserver, IDaemon, IForwards, IServices
+from remotedocker.interfaces import IContainerObserver, IDaemon, IForwards, IMirrors, IServices
 
 __all__ = ["Services"]
 
 _Result = TypeVar("_Result")
+
+_TASK = "com.docker.swarm.task.id"
+"""A label that the swarm gives to the containers of tasks (moby, C{daemon/cluster/executor/container})."""
 
 
 @implementer(IServices, IContainerObserver)
@@ -58,11 +66,19 @@ class Services:
     _log = Logger()
 
     def __init__(
-        self, agent_id: str, daemon: IDaemon, forwards: IForwards, forward: bool = True, foreign: bool = False
+        self,
+        agent_id: str,
+        daemon: IDaemon,
+        forwards: IForwards,
+        mirrors: IMirrors,
+        forward: bool = True,
+        foreign: bool = False,
     ) -> None:
         self._agent_id = agent_id
         self._daemon = daemon
         self._forwards = forwards
+        self._mirrors = mirrors
+        self._mounted = False
         self._forward = forward
         self._foreign = foreign
         self._keys: dict[str, str] = {}
@@ -76,6 +92,7 @@ class Services:
         return self._in_turn(lambda: self._plan(reference, spec))
 
     async def _plan(self, reference: str, spec: ServiceSpec) -> ServicePlan:
+        self._mounted = self._mounted or bool(spec.mounts)
         if not self._forward:
             return ServicePlan()
         nonce, had = secrets.token_hex(8), ServiceSpec(spec.name)
@@ -117,10 +134,14 @@ class Services:
             self._background(lambda: self._gone(service_id))
         elif event.action in ("service create", "service update"):
             self._background(lambda: self._look(service_id))
+        elif event.action not in ("die", "destroy") or _TASK not in event.attributes:
+            return
+        if self._mounted:
+            self._background(lambda: self._look_at_mounts(event.container_id))
 
     def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> None:
         """See L{IContainerObserver.containers_listed}: services are listed, too."""
-        self._background(self._list)
+        self._background(partial(self._list, containers))
 
     # In turn.
 
@@ -172,8 +193,35 @@ class Services:
                 return found[0] if len(found) == 1 else None
         return None
 
-    async def _list(self) -> None:
+    async def _look_at_mounts(self, ended: str) -> None:
+        """
+        @param ended: what does not run any more; Docker 20.10 may list it as running after its event.
+        """
         documents = await self._daemon.services() or ()
+        containers = await self._daemon.list_containers()
+        self._tell_mounts(documents, [each for each in containers if each["Id"] != ended])
+
+    def _tell_mounts(
+        self, documents: Sequence[Mapping[str, Any]], containers: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """
+        @param containers: all of the daemon's, with the tasks of services among them.
+        """
+        tasks = [
+            each
+            for each in containers
+            if _TASK in (each.get("Labels") or {}) and each.get("State") in ("running", "paused")
+        ]
+        sources: dict[str, bool] = {}
+        for mounted in (*map(service_sources, documents), *map(bind_sources, tasks)):
+            for source, read_only in mounted.items():
+                sources[source] = sources.get(source, True) and read_only
+        self._mounted = self._mounted or bool(sources)
+        self._mirrors.serving(sources)
+
+    async def _list(self, containers: Sequence[Mapping[str, Any]]) -> None:
+        documents = await self._daemon.services() or ()
+        self._tell_mounts(documents, containers)
         for document in documents:
             await self._in_spite_of(partial(self._follow, document))
         there = {*self._planned, *(self._keys.get(document["ID"], "") for document in documents)}

@@ -96,6 +96,7 @@ class FilesNeighbour:
 
     def __init__(self, neighbours: Neighbours) -> None:
         self.calls = neighbours.calls
+        self.owed: frozenset[str] = frozenset()
         self._answer = neighbours._answer
 
     def place(self, mounts: Sequence[BindMount]) -> Deferred[tuple[PlacedMount, ...]]:
@@ -119,6 +120,12 @@ class FilesNeighbour:
 
     def release(self, container_id: str) -> None:
         self.calls.append(("mirrors.release", container_id))
+
+    def containers(self) -> frozenset[str]:
+        return self.owed
+
+    def serving(self, sources: Mapping[str, bool]) -> None:
+        self.calls.append(("serving", dict(sources)))
 
     def laptop_path(self, remote_path: str) -> str | None:
         return remote_path.removeprefix("/mirror") if remote_path.startswith("/mirror") else None
@@ -150,7 +157,8 @@ class ContainersTests(SynchronousTestCase):
         """An agent with another policy."""
         self.neighbours = Neighbours()
         self.calls = self.neighbours.calls
-        self.containers = self.made(FilesNeighbour(self.neighbours), policy)
+        self.files = FilesNeighbour(self.neighbours)
+        self.containers = self.made(self.files, policy)
 
     def made(self, files: Any, policy: PortPolicy) -> Containers:
         """@return: an agent whose files are looked after by C{files}."""
@@ -509,6 +517,14 @@ class ContainersTests(SynchronousTestCase):
         self.neighbours.documents.clear()
         self.containers.containers_listed([])
         self.assertEqual(self.calls[-2:], [("forget", ID), ("collect", ID)])
+
+    def test_list_without_one_of_which_files_are_owed(self) -> None:
+        """Of what ran through an agent before, and is gone or somebody else's, the mirrors are told, too."""
+        self.files.owed = frozenset([ID, OTHER])
+        self.neighbours.documents[OTHER] = document(OTHER, running=False)
+        self.containers.containers_listed([{"Id": OTHER, "Names": ["/x"], "Labels": None}])
+        self.assertIn(("mirrors.release", ID), self.calls)
+        self.assertIn(("stopped", OTHER), self.calls)
 
     def test_list_without_a_service(self) -> None:
         """Local ports of services are no containers', and nothing is asked about them."""

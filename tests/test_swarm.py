@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from remotedocker.docker import (
+    BindMount,
     ContainerEvent,
     ContainerPort,
     PortBinding,
@@ -20,7 +22,7 @@ from remotedocker.docker import (
 from remotedocker.errors import DaemonError, PortUnavailable
 from remotedocker.interfaces import IContainerObserver, IServices
 from remotedocker.swarm import Services
-from tests.test_containers import Neighbours
+from tests.test_containers import FilesNeighbour, Neighbours
 
 WEB = ContainerPort(80)
 TYPED: PortMap = {WEB: (PortBinding("", "8080"),)}
@@ -33,8 +35,8 @@ class _Neighbours(Neighbours):
     def services(self) -> Deferred[Any]:
         return self._answer("services")
 
-    def containers(self) -> frozenset[str]:
-        return frozenset(self.opened)
+    def list_containers(self) -> Deferred[Any]:
+        return self._answer("list_containers")
 
     def forget(self, container_id: str) -> Deferred[None]:
         self.opened.pop(container_id, None)
@@ -54,7 +56,8 @@ class ServicesTests(SynchronousTestCase):
         self.neighbours.answers["services"] = []
         self.calls = self.neighbours.calls
         neighbours: Any = self.neighbours
-        self.services = Services("agent", neighbours, neighbours, **options)
+        files: Any = FilesNeighbour(self.neighbours)
+        self.services = Services("agent", neighbours, neighbours, files, **options)
 
     def planned(self, spec: ServiceSpec, reference: str = "") -> ServicePlan:
         """@return: the plan; the calls are forgotten."""
@@ -208,7 +211,7 @@ class ServicesTests(SynchronousTestCase):
         self.neighbours.opened.update({"service old": {}, "ab" * 32: {}})
         making = self.planned(ServiceSpec("new", ports={WEB: (PortBinding("", "8081"),)}))
         self.services.containers_listed(())
-        self.assertEqual(self.named(), ["services", "reserve", "publish", "forget"])
+        self.assertEqual(self.named(), ["services", "serving", "reserve", "publish", "forget"])
         self.assertEqual(self.calls[-1], ("forget", "service old"))
         self.assertIn(making.key, self.neighbours.opened)
 
@@ -217,7 +220,7 @@ class ServicesTests(SynchronousTestCase):
         self.neighbours.opened["service old"] = {}
         self.neighbours.answers["services"] = None
         self.services.containers_listed(())
-        self.assertEqual(self.calls, [("services",), ("forget", "service old")])
+        self.assertEqual(self.calls, [("services",), ("serving", {}), ("forget", "service old")])
 
     def test_failures(self) -> None:
         """What cannot be asked or opened is logged; where nothing is known, nothing is closed."""
@@ -230,19 +233,67 @@ class ServicesTests(SynchronousTestCase):
         self.there(plan)
         self.neighbours.answers["reserve"] = PortUnavailable(name="web", container_id="s", address="a")
         self.services.containers_listed(())
-        self.assertEqual(self.named(), ["services", "reserve", "forget"])
+        self.assertEqual(self.named(), ["services", "serving", "reserve", "forget"])
+
+    def mounting(self, *sources: str, tasks: Sequence[str] = ()) -> None:
+        """The daemon has a service that mounts C{sources}, and a running task with each of C{tasks}."""
+        mounts = [{"Type": "bind", "Source": source, "Target": "/x"} for source in sources]
+        spec = {"TaskTemplate": {"ContainerSpec": {"Mounts": mounts}}}
+        self.neighbours.answers["services"] = [{"ID": "s1", "Spec": spec}] if sources else []
+        self.neighbours.answers["list_containers"] = [
+            {
+                "Id": container_id,
+                "State": state,
+                "Labels": {"com.docker.swarm.task.id": "t"},
+                "Mounts": [{"Type": "bind", "Source": source, "RW": False}],
+            }
+            for source in tasks
+            for container_id, state in (("c1", "running"), ("c2", "exited"))
+        ]
+
+    def test_mirrors(self) -> None:
+        """
+        Mirrors are told what services mount: at a list, and when a service changes; a task that still runs
+        keeps its mirror until it ends.
+        """
+        self.mounting("/m")
+        self.services.containers_listed([{"State": "running", "Labels": {}, "Mounts": []}])
+        self.assertEqual(self.calls, [("services",), ("serving", {"/m": False})])
+        self.mounting(tasks=["/m"])
+        self.calls.clear()
+        self.event("remove")
+        self.assertEqual(self.calls, [("services",), ("list_containers",), ("serving", {"/m": True})])
+        for action in ("die", "destroy"):
+            # The daemon may still list it as running.
+            self.calls.clear()
+            self.services.container_event(ContainerEvent(action, "c1", {"com.docker.swarm.task.id": "t"}))
+            self.assertEqual(self.calls, [("services",), ("list_containers",), ("serving", {})])
+        self.calls.clear()
+        self.services.container_event(ContainerEvent("die", "c2"))
+        self.assertEqual(self.calls, [])
+
+    def test_mirrors_of_a_plan(self) -> None:
+        """Until a service mounts something nothing is asked; from the first plan with a mount on it is."""
+        self.mounting()
+        self.event("update")
+        self.assertEqual(self.named(), ["services"])
+        self.make(forward=False)
+        self.mounting("/m")
+        self.planned(ServiceSpec("web", (BindMount("/l", "/x"),)))
+        self.event("create")
+        self.assertEqual(self.calls[-1], ("serving", {"/m": False}))
 
     def test_foreign(self) -> None:
         """Others' services concern C{--forward-all} alone: at the number published there, where free."""
         self.there(ServicePlan(), None, 30000)
         self.services.containers_listed(())
-        self.assertEqual(self.named(), ["services"])
+        self.assertNotIn("reserve", self.named())
         self.make(foreign=True)
         self.there(ServicePlan(), None, 30000)
         self.services.containers_listed(())
         self.assertTrue(self.neighbours.optional)
         self.assertEqual(
-            self.calls[1:],
+            self.calls[-2:],
             [
                 ("reserve", "service s1", "web", {WEB: (PortBinding("", "30000"),)}),
                 ("publish", "service s1", {WEB: (PortBinding("127.0.0.1", "30000"),)}),

@@ -70,10 +70,6 @@ class DaemonClient:
         """See L{IDaemon.inspect}."""
         return Deferred.fromCoroutine(self._inspect(reference))
 
-    def inspect_exec(self, exec_id: str) -> Deferred[dict[str, Any]]:
-        """See L{IDaemon.inspect_exec}."""
-        return Deferred.fromCoroutine(self._object(f"/exec/{quote(exec_id, safe='')}/json"))
-
     def list_containers(self) -> Deferred[Sequence[dict[str, Any]]]:
         """See L{IDaemon.list_containers}."""
         return Deferred.fromCoroutine(self._list_containers())

@@ -57,6 +57,7 @@ from remotedocker.docker._services import (
     allocated_ports,
     is_service_key,
     service_key,
+    service_sources,
     service_spec,
 )
 from remotedocker.docker._translating import AnswerView
@@ -102,6 +103,7 @@ __all__ = [
     "rewrite_commit",
     "route",
     "service_key",
+    "service_sources",
     "service_spec",
     "split_filters",
     "split_label_filter",

@@ -191,6 +191,11 @@ class OwnedContainer:
     exposed: tuple[ContainerPort, ...] = ()
     forwarded: tuple[ContainerPort, ...] = ()
 
+    @property
+    def publishes(self) -> bool:
+        """Whether any port of the container is forwarded."""
+        return bool(self.ports) or self.publish_all
+
 
 @frozen
 class ServiceSpec:

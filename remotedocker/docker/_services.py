@@ -6,6 +6,7 @@ of the answers of C{GET /services} and C{GET /services/{id}}.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "published_port",
     "renumbered",
     "service_key",
+    "service_sources",
     "service_spec",
 ]
 
@@ -161,6 +163,16 @@ def service_spec(document: Mapping[str, Any]) -> tuple[ServiceSpec, Mapping[str,
         spec.get("Labels") or {},
         container.get("Labels") or {},
     )
+
+
+def service_sources(document: Mapping[str, Any]) -> dict[str, bool]:
+    """
+    @param document: a service as the daemon shows it, plain C{json.loads}.
+    @return: the host paths that its tasks mount, to whether they are read-only.
+    """
+    spec = read_object(json.dumps(document.get("Spec") or {}).encode())
+    slots = mount_slots(_container_spec(spec).children("Mounts"))
+    return {slot.mount.source: slot.mount.read_only for slot in slots}
 
 
 def allocated_ports(document: Mapping[str, Any]) -> PortMap:

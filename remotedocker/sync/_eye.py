@@ -29,6 +29,7 @@ class Eye:
     @ivar probe: finds out which names are one in a directory.
     @ivar names: what it found.
     @ivar entering: told of each directory just before it is read, if the tree is watched.
+    @ivar entered: whether what changes in a directory is told, so that it need not be read.
     """
 
     configuration: SyncConfiguration
@@ -36,6 +37,7 @@ class Eye:
     excluded: frozenset[bytes] = frozenset()
     places: Mapping[bytes, Place] = Factory(dict)
     entering: Callable[[bytes], None] | None = None
+    entered: Callable[[bytes], bool] | None = None
     probe: Callable[[bytes], Names] = names_of
     names: Names = Names()
     _rules: IgnoreRules | None = None
@@ -113,6 +115,8 @@ class Eye:
         )
         if self.entering is not None:
             scanner.entering = self.entering
+        if self.entered is not None:
+            scanner.entered = self.entered
         return scanner
 
     def _too_large(self, limit: ScanLimit) -> TreeTooLarge:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, SSHError
@@ -110,6 +110,7 @@ class Mirror:
         self._worker: Deferred[None] | None = None
         self._stopped = False
         self._loaded = False
+        self._disk = DeferredLock()
         self._soon: Any = None
         self._saving: Any = None
         self._polling: Any = None
@@ -163,7 +164,7 @@ class Mirror:
         top = self.passes.laptop.top
         try:
             self._watcher = self._means.watcher(self._means.reactor, top, self._changed, self._missed)
-            self.eye.entering = self._watcher.add
+            self.eye.entering, self.eye.entered = self._watcher.add, self._watcher.watches
             if self.is_file:
                 self._watcher.add(top)
         except OSError as error:
@@ -173,7 +174,7 @@ class Mirror:
     def unwatch(self) -> None:
         """Ends watching; the next pass looks at everything."""
         watcher, self._watcher = self._watcher, None
-        self.eye.entering = None
+        self.eye.entering = self.eye.entered = None
         self._whole = True
         if watcher is not None:
             watcher.stop()
@@ -260,6 +261,7 @@ class Mirror:
                 self._later(_REST)
 
     _failing = False
+    _complaint = ""
 
     async def _pass(self, remote: bool) -> Exception | None:
         """@return: why the trees may differ, if they may."""
@@ -275,16 +277,16 @@ class Mirror:
         except RemoteDockerError as error:
             if isinstance(error, SSHError):
                 self.lost()
-            if not self._failing or not isinstance(error, SSHError):
+            if not self._failing or not isinstance(error, SSHError) and error.message != self._complaint:
                 self._log.warn("{root}: {reason}", root=self._text(), reason=error.message)
-            self._failing = True
+            self._failing, self._complaint = True, error.message
             return error
         except BaseException:
             # What was to be looked at still is.
             self._failing = True
             raise
         else:
-            self._failing = False
+            self._failing, self._complaint = False, ""
             return None
         finally:
             if self._failing:
@@ -299,15 +301,19 @@ class Mirror:
         self.passes.forget_remote()
 
     async def _load(self) -> None:
+        """Once: to load beside a pass would begin a journal anew that it writes to."""
+        if not self._loaded:
+            await self._disk.run(lambda: Deferred.fromCoroutine(self._load_saved()))
+
+    async def _load_saved(self) -> None:
         if self._loaded:
             return
         saved = await self._means.run(self._snapshot.load)
-        if not self._loaded:
-            self._loaded = True
-            if saved is not None:
-                self.passes.agreement.base = saved.base
-                self.passes.agreement.ours.update(saved.ours)
-                self.passes.agreement.around = saved.around
+        self._loaded = True
+        if saved is not None:
+            self.passes.agreement.base = saved.base
+            self.passes.agreement.ours.update(saved.ours)
+            self.passes.agreement.around = saved.around
 
     def _scan(self, paths: set[bytes]) -> Deferred[Scan]:
         """What a pass asks: looks at what may have changed."""
@@ -338,7 +344,12 @@ class Mirror:
             self._saving = self._means.reactor.callLater(seconds, self._save)
 
     def _save(self) -> Deferred[None]:
+        """One at a time: an older state must not take the place of a newer one, whose journals are gone."""
         self._saving = None
+        saved: Deferred[None] = self._disk.run(self._save_now)
+        return saved
+
+    def _save_now(self) -> Deferred[None]:
         agreement = self.passes.agreement
         agreement.changed = False
         base, ours, around = dict(agreement.base), dict(agreement.ours), agreement.around.copy()
@@ -356,7 +367,11 @@ class Mirror:
         """The container has this mirror; while it runs, what it writes is looked for."""
         self.users[container_id] = running
         if running:
+            watched = self._watcher is not None
             self.watch()
+            if not watched and self._watcher is not None:
+                # It runs already: what changed before it was watched is looked for, too.
+                self._later(_FIRST)
             self._poll_later()
 
     def leave(self, container_id: str) -> None:

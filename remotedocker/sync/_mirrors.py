@@ -7,48 +7,35 @@ from __future__ import annotations
 
 import os
 import posixpath
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from remotedocker.docker import BindMount, MountForm, PlacedMount
-from remotedocker.errors import RemoteDockerError, SourceMissing, SourceUnusable
+from remotedocker.errors import RemoteDockerError, SourceUnusable, SyncFailed
 from remotedocker.interfaces import IMirrors, IRemote, IRemoteObserver
 from remotedocker.state import write_atomically
+from remotedocker.sync._choices import Choice, choose, settle_missing
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import all_of, in_thread_of
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
-from remotedocker.sync._placement import Meaning, laptop_path, meaning, place_of
+from remotedocker.sync._owed import Owed
+from remotedocker.sync._placement import laptop_path, place_of
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tree import under
 
 __all__ = ["Mirrors"]
 
-
-@define
-class _Choice:
-    """
-    What is known of one mount so far.
-
-    @ivar real: the laptop's path, without symbolic links; None when the remote's own is meant.
-    @ivar source: what the remote daemon is told.
-    """
-
-    mount: BindMount
-    source: str
-    real: bytes | None = None
-    is_file: bool = False
-    missing: bool = False
+_SERVICE, _VOLUME = "service ", "volume "
+"""Services and volumes that have a source use its mirror under these names, and the source."""
 
 
 @implementer(IMirrors, IRemoteObserver)
@@ -73,6 +60,9 @@ class Mirrors:
         self._ending: dict[str, Deferred[None]] = {}
         self._base = ""
         self._early: dict[str, dict[str, bool]] = {}
+        self._writes: dict[str, set[str]] = {}
+        self._owed = Owed(state / "owed.json", run)
+        self._awaited: set[str] = set()
         self._expiring = LoopingCall(run, trash.expire)
         self._expiring.clock = reactor
 
@@ -82,6 +72,12 @@ class Mirrors:
             (self._state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._configuration.mode is SyncMode.OFF:
             return
+        if self._configuration.mode is SyncMode.TWO_WAY:
+            self._owed.load()
+            for user, sources in self._owed.sources.items():
+                # They run until the daemon's list says otherwise.
+                self._running.add(user)
+                self.attach(user, dict.fromkeys(sources, False))
         self._remote.add_observer(self)
         self._expiring.start(24 * 3600)
         if self._remote.connected:
@@ -90,8 +86,9 @@ class Mirrors:
     async def _stop(self) -> None:
         if self._expiring.running:
             self._expiring.stop()
-        for mirror in self._mirrors.values():
+        for mirror in list(self._mirrors.values()):
             await mirror.stop()
+        await self._owed.saved()
         await self._host.close()
 
     def stop(self) -> Deferred[None]:
@@ -99,17 +96,25 @@ class Mirrors:
         return Deferred.fromCoroutine(self._stop())
 
     def connected(self) -> None:
-        """See L{IRemoteObserver}: looks at the remote again where something runs."""
+        """See L{IRemoteObserver}: looks at the remote again where something runs, or is still owed."""
         Deferred.fromCoroutine(self._reconnected()).addErrback(self._quietly)
 
-    async def _reconnected(self) -> None:
-        self._base = (await self._host.facts()).base.decode("utf-8", "surrogateescape")
-        for container_id, sources in list(self._early.items()):
+    async def _find_base(self) -> bytes:
+        """@return: where the mirrors are; what was attached before that was known is attached now."""
+        base = (await self._host.facts()).base
+        self._base = base.decode("utf-8", "surrogateescape")
+        early, self._early = self._early, {}
+        for container_id, sources in early.items():
             self.attach(container_id, sources)
-        self._early.clear()
+        return base
+
+    async def _reconnected(self) -> None:
+        await self._find_base()
         for mirror in list(self._mirrors.values()):
             if any(mirror.users.values()):
                 mirror.wish(remote=True).addErrback(self._quietly)
+        for user in self._owed.sources.keys() - self._running:
+            self._finish(user) if user in self._used else self.release(user)
 
     def _quietly(self, failure: Any) -> None:
         """What failed is tried again at the next login, start or change; mirrors have told why."""
@@ -127,77 +132,53 @@ class Mirrors:
     async def _place(self, mounts: Sequence[BindMount]) -> tuple[PlacedMount, ...]:
         if self._configuration.mode is SyncMode.OFF:
             return tuple(PlacedMount(mount, mount.source, False) for mount in mounts)
-        choices = [self._choose(mount) for mount in mounts]
+        choices = [choose(mount, self._configuration) for mount in mounts]
         if all(choice.real is None and not choice.missing for choice in choices):
             return tuple(PlacedMount(each.mount, each.source, False) for each in choices)
         try:
-            facts = await self._host.facts()
-            self._base = facts.base.decode("utf-8", "surrogateescape")
-            await self._settle_missing([choice for choice in choices if choice.missing])
-            placed = await self._make(list(choices), facts.base)
-            await self._serve([each for each in placed if each.mount.form is MountForm.SERVICE])
+            base = await self._find_base()
+            await settle_missing([choice for choice in choices if choice.missing], self._host)
+            placed = await self._make(list(choices), base)
+            await self._serve([each for each in placed if each.mirrored])
             return placed
         except StreamLost as lost:
             raise SourceUnusable(source=mounts[0].source, reason=str(lost)) from lost
 
     async def _serve(self, placed: Sequence[PlacedMount]) -> None:
         """
-        The mounts of a service are complete before it is made, and used from then on: no start of ours comes
-        before those of its tasks, and nobody tells of their ends.
+        The mounts of a service, and a volume by itself, are complete before it is made, and used from then
+        on: of the starts and ends of its containers we are not told.
         """
         for each in placed:
-            if each.mirrored:
-                user = f"service {each.remote_source}"
-                self.attach(user, {each.remote_source: each.mount.read_only})
-                await self.ready(user)
-                self.running(user)
-
-    def _choose(self, mount: BindMount) -> _Choice:
-        """Decides by the name and by what the laptop has."""
-        configuration = self._configuration
-        path = "/" + posixpath.normpath(mount.source).lstrip("/")
-        meant = meaning(path, configuration.remote_prefixes, configuration.own_sockets)
-        if meant is Meaning.DAEMON and configuration.remote_socket:
-            return _Choice(mount, configuration.remote_socket)
-        if meant is not Meaning.LAPTOP or not mount.source.startswith("/"):
-            return _Choice(mount, mount.source)
-        real = os.path.realpath(os.fsencode(path))
-        try:
-            status = os.stat(real)
-        except FileNotFoundError:
-            return _Choice(mount, mount.source, real, missing=True)
-        except OSError as error:
-            raise SourceUnusable(source=mount.source, reason=error.strerror or str(error)) from error
-        beyond = meaning(os.fsdecode(real), configuration.remote_prefixes, configuration.own_sockets)
-        if beyond is Meaning.DAEMON and configuration.remote_socket:
-            return _Choice(mount, configuration.remote_socket)
-        if beyond is not Meaning.LAPTOP:
-            return _Choice(mount, os.fsdecode(real))
-        if stat.S_ISDIR(status.st_mode):
-            return _Choice(mount, mount.source, real)
-        if stat.S_ISREG(status.st_mode):
-            return _Choice(mount, mount.source, real, is_file=True)
-        return _Choice(mount, mount.source)
-
-    async def _settle_missing(self, choices: Sequence[_Choice]) -> None:
-        """What the laptop does not have is the remote's, if it is there; otherwise it is made, or refused."""
-        if not choices:
-            return
-        found = await self._host.existing([os.fsencode(choice.mount.source) for choice in choices])
-        for choice, there in zip(choices, found, strict=False):
-            mount = choice.mount
-            if there or mount.form is MountForm.VOLUME:
-                choice.real = None
+            if each.mount.form is MountForm.SERVICE:
+                user = _SERVICE + each.remote_source
+                self._awaited.add(user)
+            elif not each.mount.target:
+                user = _VOLUME + each.remote_source
+            else:
                 continue
-            if not mount.create_source:
-                raise SourceMissing(source=mount.source)
-            assert choice.real is not None
-            try:
-                os.makedirs(choice.real, exist_ok=True)
-            except OSError as error:
-                raise SourceUnusable(source=mount.source, reason=error.strerror or str(error)) from error
+            self.attach(user, {each.remote_source: each.mount.read_only})
+            await self.ready(user)
+            self.running(user)
 
-    async def _make(self, choices: Sequence[_Choice], base: bytes) -> tuple[PlacedMount, ...]:
+    def serving(self, sources: Mapping[str, bool]) -> None:
+        """See L{IMirrors.serving}."""
+        users = {_SERVICE + source: {source: read_only} for source, read_only in sources.items()}
+        for user, mounted in users.items():
+            self._awaited.discard(user)
+            self.attach(user, mounted)
+            if user in {*self._used, *self._early}:
+                self.running(user)
+        known = {*self._used, *self._early, *self._owed.sources}
+        for user in known.difference(users, self._awaited):
+            if user.startswith(_SERVICE):
+                self.release(user)
+
+    def containers(self) -> frozenset[str]:
+        """See L{IMirrors.containers}."""
+        return frozenset(user for user in self._owed.sources if not user.startswith(_SERVICE))
+
+    async def _make(self, choices: Sequence[Choice], base: bytes) -> tuple[PlacedMount, ...]:
         """Measures the trees, makes their places and begins the first push."""
         mirrors: dict[bytes, list[Mirror]] = {}
         for choice in choices:
@@ -270,11 +251,20 @@ class Mirrors:
             for mirror in self._mirrors_for(real, os.path.isfile(real)):
                 used = self._used.setdefault(container_id, {})
                 used[mirror.root] = used.get(mirror.root, True) and read_only
-                mirror.use(container_id, container_id in self._running)
                 if not read_only:
                     mirror.writable.add(
                         real[len(mirror.root) :].lstrip(b"/") if under(real, mirror.root) else b""
                     )
+                mirror.use(container_id, container_id in self._running)
+            if not read_only:
+                self._writes.setdefault(container_id, set()).add(source)
+        if container_id in self._running:
+            self._owe(container_id)
+
+    def _owe(self, user: str) -> None:
+        """It may write from now on: what it wrote last must come back, whatever becomes of this agent."""
+        if self._configuration.mode is SyncMode.TWO_WAY and not user.startswith(_VOLUME):
+            self._owed.add(user, self._writes.get(user, ()))
 
     def _of(self, container_id: str) -> list[tuple[Mirror, bool]]:
         """@return: the mirrors of a container, each with whether it has it read-only."""
@@ -283,12 +273,24 @@ class Mirrors:
 
     def ready(self, container_id: str) -> Deferred[None]:
         """See L{IMirrors.ready}."""
-        waiting = [mirror.wish(remote=False) for mirror, _ in self._of(container_id)]
-        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(self._ready(container_id))
+
+    async def _ready(self, container_id: str) -> None:
+        early = self._early.get(container_id)
+        if early:
+            # The agent has just begun.
+            try:
+                await self._find_base()
+            except StreamLost as lost:
+                destination = self._remote.destination
+                raise SyncFailed(source=min(early), destination=destination, reason=str(lost)) from lost
+        await all_of([mirror.wish(remote=False) for mirror, _ in self._of(container_id)])
+        self._owe(container_id)
 
     def running(self, container_id: str) -> None:
         """See L{IMirrors.running}."""
         self._running.add(container_id)
+        self._owe(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, True)
 
@@ -303,37 +305,66 @@ class Mirrors:
 
             ending.addCallback(follow)
             return followed
+        found: Deferred[Any] = succeed(None)
+        if container_id in self._early:
+            found = Deferred.fromCoroutine(self._find_base()).addErrback(self._quietly)
+        return found.addCallback(lambda _: self._bring(container_id)).addCallback(lambda _: None)
+
+    def _bring(self, user: str) -> Deferred[bool]:
+        """@return: fires when what it wrote before is here; with False if some of it is to come later."""
+
+        def failed(failure: Any, mirror: Mirror) -> bool:
+            self._quietly(failure)
+            # Where the laptop has no place for it (any more), only a new mount would be one.
+            return not os.path.lexists(mirror.root)
+
         waiting = [
-            mirror.wish(remote=True).addErrback(self._quietly)
-            for mirror, read_only in self._of(container_id)
+            mirror.wish(remote=True).addCallbacks(lambda _: True, failed, errbackArgs=(mirror,))
+            for mirror, read_only in self._of(user)
             if not read_only and mirror.two_way
         ]
-        return Deferred.fromCoroutine(all_of(waiting)).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(all_of(waiting)).addCallback(all)
+
+    def _finish(self, user: str) -> Deferred[None]:
+        """Brings back what it wrote last. It is owed until it is here."""
+
+        def brought(complete: bool) -> None:
+            if complete and user not in self._running:
+                self._owed.settle(user)
+
+        return self._bring(user).addCallback(brought)
 
     def stopped(self, container_id: str) -> None:
         """See L{IMirrors.stopped}; what it wrote last is brought back, even if nobody waits for that."""
-        ran = container_id in self._running
         self._running.discard(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, False)
-        if ran:
-            self.collect(container_id)
+        if container_id in self._used and container_id in self._owed.sources:
+            self._finish(container_id)
 
     def release(self, container_id: str) -> None:
         """See L{IMirrors.release}."""
         self._running.discard(container_id)
         self._early.pop(container_id, None)
-        if container_id in self._ending or container_id not in self._used:
+        if not self._base or container_id in self._ending:
             return
-        ending = self.collect(container_id)
+        if container_id not in self._used:
+            # Of what the daemon has no more, only what is owed is known.
+            self.attach(container_id, dict.fromkeys(self._owed.sources.get(container_id, ()), False))
+        self._writes.pop(container_id, None)
+        if container_id not in self._used:
+            self._owed.settle(container_id)
+            return
+        ending = self._finish(container_id)
         mirrors = self._of(container_id)
         del self._used[container_id]
         self._ending[container_id] = ending
 
         def ended(result: None) -> None:
             del self._ending[container_id]
-            for mirror, _ in mirrors:
-                mirror.leave(container_id)
+            if container_id not in self._used:
+                for mirror, _ in mirrors:
+                    mirror.leave(container_id)
 
         ending.addCallback(ended)
 

@@ -13,7 +13,7 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from remotedocker.errors import SyncFailed, TreeStopped
+from remotedocker.errors import RemotePermissionDenied, SyncFailed, TreeStopped
 from remotedocker.sync._agreement import Agreement
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
@@ -24,6 +24,7 @@ from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rena
 from remotedocker.sync._packing import UNSTABLE
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
+from remotedocker.sync._said import known_cause
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Around, Entry, Moved, Scan, ancestors, moved
 
@@ -75,6 +76,7 @@ class Passes:
     _told: set[tuple[bytes, str]] = field(init=False, factory=set)
     _examined: set[Conflict] = field(init=False, factory=set)
     _contested: set[bytes] = field(init=False, factory=set)
+    _closed: set[bytes] = field(init=False, factory=set)
     _noted: Around | None = field(init=False, default=None)
     _waiting: bool = field(init=False, default=False)
     _log = Logger()
@@ -194,6 +196,7 @@ class Passes:
             pinned=self.pinned,
             kept=agreement.around.kept,
             coarse=coarse,
+            closed=self._closed,
         )
 
     def failed(self, reason: str) -> SyncFailed:
@@ -278,6 +281,7 @@ class Passes:
         agreement = self.agreement
         unstable = set()
         for operation, sent in pushed.done:
+            self._closed.discard(operation.path)
             if operation.path in pushed.kept:
                 agreement.around.kept[operation.path] = False
             if sent is not None and sent.mtime == UNSTABLE:
@@ -299,6 +303,12 @@ class Passes:
                 unstable.add(operation.path)
                 if isinstance(operation, Rename):
                     unstable.add(operation.old)
+                if (
+                    isinstance(operation, (WriteFile, SetMode))
+                    and known_cause(said) is RemotePermissionDenied
+                ):
+                    # A container may have made it as root; in a directory of ours it can be replaced.
+                    self._closed.add(operation.path)
                 if said == NOT_AS_EXPECTED:
                     # Nothing was written now; what was broken off earlier still is.
                     agreement.ours.pop(operation.path, None)

@@ -149,6 +149,7 @@ def reconcile(
     pinned: Collection[bytes] = (),
     kept: Mapping[bytes, bool] = MappingProxyType({}),
     coarse: bool = False,
+    closed: Collection[bytes] = (),
 ) -> Plan:
     """
     @param base: the last agreement.
@@ -161,9 +162,11 @@ def reconcile(
     @param pinned: files that are mounted by themselves, so that their inodes must stay.
     @param kept: directories that stay on one side (True: the laptop) though they were removed on the other.
     @param coarse: the remote keeps no times finer than a second.
+    @param closed: files of the remote that may be replaced, but not written to.
     """
     renames, moved_base, left = find_renames(base, local, remote)
-    return _Reconciler(moved_base, left, remote, comes_back, ours, pinned, kept, coarse).plan(renames)
+    closed = set(closed).difference(pinned)
+    return _Reconciler(moved_base, left, remote, comes_back, ours, pinned, kept, coarse, closed).plan(renames)
 
 
 class _Reconciler:
@@ -177,6 +180,7 @@ class _Reconciler:
         pinned: Collection[bytes],
         kept: Mapping[bytes, bool],
         coarse: bool,
+        closed: Collection[bytes],
     ) -> None:
         self.base = base
         self.local = local
@@ -186,6 +190,7 @@ class _Reconciler:
         self.pinned = pinned
         self.kept = kept
         self.coarse = coarse
+        self.closed = closed
         self.verdicts: dict[bytes, _Verdict] = {}
 
     def local_at(self, path: bytes) -> Entry | None:
@@ -327,6 +332,8 @@ class _Reconciler:
 
     def _push_file(self, path: bytes, local: Entry, remote: Entry | None) -> list[Operation]:
         agreed = self.base.get(path)
+        if remote is not None and remote.is_file and path in self.closed:
+            return [WriteFile(path, local, False, remote)]
         if remote is not None and remote.is_file:
             before = agreed.local if agreed is not None else None
             unchanged = before is not None and before.inode == local.inode and same_content(before, local)

@@ -26,6 +26,7 @@ from remotedocker.sync._tree import (
     ancestors,
     entry_of,
     parent_of,
+    same_content,
     under,
 )
 
@@ -57,6 +58,10 @@ def _nothing(_path: bytes) -> None:
     return None
 
 
+def _always(_path: bytes) -> bool:
+    return True
+
+
 @define
 class Scanner:
     """
@@ -65,6 +70,7 @@ class Scanner:
     @ivar root: absolute path of a directory or a file.
     @ivar rules: what is left alone.
     @ivar entering: called with each directory's absolute path before it is read (to begin watching it).
+    @ivar entered: whether a directory was given to C{entering} before, under this name.
     @ivar excluded: relative paths that belong to other trees.
     @ivar places: the root, and where else a file system began so far; they are looked at in any case.
     @ivar names: which names are one here.
@@ -75,6 +81,7 @@ class Scanner:
     root: bytes
     rules: IgnoreRules
     entering: Callable[[bytes], None] = _nothing
+    entered: Callable[[bytes], bool] = _always
     excluded: frozenset[bytes] = frozenset()
     places: Mapping[bytes, Place] = field(factory=dict)
     names: Names = Names()
@@ -215,7 +222,9 @@ class Scanner:
         if not descend:
             return False
         known = base.get(path)
-        if shallow and known is not None and known.local.is_directory and known.local.inode == status.st_ino:
+        same = known is not None and (known.local.mode, known.local.inode) == (status.st_mode, status.st_ino)
+        if shallow and same and self.entered(self._absolute(path)):
+            # With another mode it may be readable now, or no longer; one that came from the remote is new.
             return False
         pending = [path]
         while pending:
@@ -295,6 +304,11 @@ class Scanner:
             ):
                 return kind == stat.S_IFDIR
         entry = self._entry(path, status, scan)
+        read = kind == stat.S_IFREG and not same_content(known and known.local, entry)
+        # That others may read it says that we may.
+        if read and not mode & stat.S_IROTH and not os.access(self._absolute(path), os.R_OK):
+            self._unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), scan)
+            return False
         if entry is not None:
             scan.delta[path] = entry
         return kind == stat.S_IFDIR

@@ -36,6 +36,9 @@ class IFileWatcher(Interface):
         A failure is not raised, but told through C{lost}.
         """
 
+    def watches(directory: bytes) -> bool:
+        """Whether changes in C{directory} are told, by this name. May be called from any thread."""
+
     def drain() -> None:
         """Has every change that was made before this call told before it returns, if the system can."""
 
@@ -76,6 +79,7 @@ class InotifyWatcher(FileDescriptor):
         self._changed = changed
         self._lost = lost
         self._directories: dict[int, bytes] = {}
+        self._watches: dict[bytes, int] = {}
         self._overflowed = False
         self._reactor_thread = reactor
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -96,12 +100,24 @@ class InotifyWatcher(FileDescriptor):
         mask = _ACCESS_MASK | _ONLYDIR | _DONT_FOLLOW | _EXCL_UNLINK
         watch = self._libc.inotify_add_watch(self._fd, directory, mask)
         if watch >= 0:
+            self._forget(watch)
             self._directories[watch] = directory
+            self._watches[directory] = watch
             return
         number = ctypes.get_errno()
         if number in _LIMITS and not self._overflowed:
             self._overflowed = True
             self._reactor_thread.callFromThread(self._lost, _LIMITS[number])
+
+    def watches(self, directory: bytes) -> bool:
+        """See L{IFileWatcher.watches}; of one that was moved the old name counts, until it is added again."""
+        return directory in self._watches
+
+    def _forget(self, watch: int) -> None:
+        """A watch ends, or is to have another name."""
+        directory = self._directories.pop(watch, None)
+        if directory is not None and self._watches.get(directory) == watch:
+            del self._watches[directory]
 
     def drain(self) -> None:
         """See L{IFileWatcher.drain}: the kernel queues an event before the call that caused it returns."""
@@ -133,7 +149,7 @@ class InotifyWatcher(FileDescriptor):
             return
         directory = self._directories.get(watch)
         if mask & _IGNORED:
-            self._directories.pop(watch, None)
+            self._forget(watch)
             return
         if directory is None:
             self._lost("a directory changed before it was known to be watched")
@@ -147,6 +163,7 @@ class InotifyWatcher(FileDescriptor):
             descriptor, self._fd = self._fd, -1
             os.close(descriptor)
             self._directories.clear()
+            self._watches.clear()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -186,6 +203,10 @@ class WatchdogWatcher:
 
     def add(self, directory: bytes) -> None:
         """All below the root is watched already."""
+
+    def watches(self, directory: bytes) -> bool:
+        """See L{IFileWatcher.watches}."""
+        return True
 
     def drain(self) -> None:
         """Nothing can be said of changes that are on their way; the barrier has to look itself."""

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from remotedocker.daemon import DaemonClient
 from remotedocker.docker import ContainerEvent, ContainerPort
-from remotedocker.errors import DaemonError, NoSuchContainer
+from remotedocker.errors import NoSuchContainer
 from remotedocker.http import EndOfMessage, Headers, RequestHead, ResponseHead, ResponseParser
 from remotedocker.interfaces import IContainerObserver, IDaemon
 from tests.support import wait_until
@@ -53,9 +53,6 @@ class DaemonFixture(Protocol):
 
     def remove(self, container_id: str) -> None:
         """Removes it."""
-
-    def make_exec(self, container_id: str) -> str:
-        """@return: the id of a new exec in a running container; it is not started."""
 
     def log_out(self) -> None:
         """The remote's login is lost, with all connections to the daemon."""
@@ -175,16 +172,6 @@ class DaemonContract(_Base):
         self.assertEqual(set(ports), {ContainerPort(80), ContainerPort(53, "udp")})
         self.assertEqual(await self.client.image_ports(f"localhost:1/{self.name}/x:1"), ())
         self.assertEqual(await self.client.image_ports(""), ())
-
-    async def test_inspect_exec(self) -> None:
-        """An exec leads to its container; what is no exec is an error in the daemon's words."""
-        container_id = self.fixture.create(self.name, {})
-        self.fixture.start(container_id)
-        exec_id = self.fixture.make_exec(container_id)
-        document = await self.client.inspect_exec(exec_id)
-        self.assertEqual((document["ContainerID"], document["Running"]), (container_id, False))
-        error: Any = await self.assertFailure(self.client.inspect_exec("0" * 64), DaemonError)
-        self.assertIn("o such exec instance", error.message)
 
     async def test_ping(self) -> None:
         """While the daemon is followed, the head of a ping's answer is known, with the date of now."""

@@ -101,11 +101,6 @@ class EngineFixture:
         self._ask("DELETE", f"/containers/{container_id}")
         self._made.remove(container_id)
 
-    def make_exec(self, container_id: str) -> str:
-        """See L{tests.contracts.daemon.DaemonFixture.make_exec}."""
-        exec_id: str = self._ask("POST", f"/containers/{container_id}/exec", {"Cmd": ["/bin/busybox"]})["Id"]
-        return exec_id
-
     def _ask(
         self, method: str, target: str, body: dict[str, Any] | bytes = b"", missing_ok: bool = False
     ) -> Any:

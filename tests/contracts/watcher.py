@@ -90,6 +90,7 @@ class WatcherContract(_Base):
         await self.told_of(watcher, told, "/later")
         (root / "later" / "file").write_text("x")
         await self.told_of(watcher, told, "/later/file")
+        self.assertTrue(watcher.watches(os.fsencode(root / "later")))
 
     async def test_moved_directory(self) -> None:
         """A directory that was renamed, and added again, is told of by its new name."""
@@ -97,6 +98,7 @@ class WatcherContract(_Base):
         (root / "sub").rename(root / "other")
         watcher.add(os.fsencode(root / "other"))
         await self.told_of(watcher, told, "/sub", "/other")
+        self.assertTrue(watcher.watches(os.fsencode(root / "other")))
         told.clear()
         (root / "other" / "file").write_text("x")
         await self.told_of(watcher, told, "/other/file")

@@ -32,7 +32,6 @@ class MemoryFixture:
         self.start = self.daemon.start
         self.kill = self.daemon.kill
         self.remove = self.daemon.remove
-        self.make_exec = self.daemon.make_exec
         self.log_in = self.remote.log_in
         self.log_out = self.remote.log_out
 
@@ -75,13 +74,11 @@ class AnswerTests(MemoryCase):
     def test_names(self) -> None:
         """Whatever a name is, it stays one segment of the path; an image's may have several."""
         self.error(self.client.inspect("a/b?c#d%e é"), NoSuchContainer)
-        self.error(self.client.inspect_exec("../x"), DaemonError)
         self.result(self.client.image_ports("host:5000/a/b:t?x@sha256:0"))
         self.assertEqual(
             self.daemon.requests,
             [
                 "GET /containers/a%2Fb%3Fc%23d%25e%20%C3%A9/json",
-                "GET /exec/..%2Fx/json",
                 "GET /images/host:5000/a/b:t%3Fx@sha256:0/json",
             ],
         )
@@ -91,7 +88,6 @@ class AnswerTests(MemoryCase):
         for path, ask in (
             ("/version", self.client.version),
             ("/containers/x/json", lambda: self.client.inspect("x")),
-            ("/exec/x/json", lambda: self.client.inspect_exec("x")),
             ("/images/x/json", lambda: self.client.image_ports("x")),
             ("/containers/json", self.client.list_containers),
         ):

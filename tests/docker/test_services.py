@@ -21,6 +21,7 @@ from remotedocker.docker import (
     allocated_ports,
     is_service_key,
     service_key,
+    service_sources,
     service_spec,
 )
 from remotedocker.errors import BadRequest
@@ -150,11 +151,24 @@ class ServiceDocumentTests(SynchronousTestCase):
         self.assertEqual(service_spec(document), (spec, {"a": "b"}, {"c": "d"}))
         self.assertEqual(allocated_ports(document), {WEB: (PortBinding("127.0.0.1", "30000"),)})
 
+    def test_sources(self) -> None:
+        """The host paths that tasks mount are those of binds, and of volumes that are binds."""
+        options = {"type": "none", "o": "bind", "device": "/c"}
+        mounts = [
+            {"Type": "bind", "Source": "/a", "Target": "/x", "ReadOnly": True},
+            {"Type": "bind", "Source": "/b", "Target": "/y"},
+            {"Type": "volume", "Source": "v", "Target": "/z"},
+            {"Type": "volume", "Target": "/w", "VolumeOptions": {"DriverConfig": {"Options": options}}},
+        ]
+        document = {"ID": "s", "Spec": {"TaskTemplate": {"ContainerSpec": {"Mounts": mounts}}}}
+        self.assertEqual(service_sources(document), {"/a": True, "/b": False, "/c": False})
+
     def test_little(self) -> None:
         """Of what is missing nothing is made."""
         for document in ({}, {"Spec": None, "Endpoint": None}, {"Spec": {"TaskTemplate": None}}):
             self.assertEqual(service_spec(document), (ServiceSpec(""), {}, {}))
             self.assertEqual(allocated_ports(document), {})
+            self.assertEqual(service_sources(document), {})
 
     def test_keys(self) -> None:
         """Local ports of services and of containers are told apart."""

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.daemon.test_fakes -*-
 """
-A dockerd in memory, as far as our own questions go: containers, images, execs, and C{/events} with its memory
+A dockerd in memory, as far as our own questions go: containers, images, and C{/events} with its memory
 of 256 events.
 
 L{tests.contracts.daemon} holds it to what a real dockerd does.
@@ -102,7 +102,6 @@ class FakeDaemon(ProtocolFactory):
         self.on_request: Callable[[str], None] = lambda path: None
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, list[str]] = {"busybox": [], "web": ["80/tcp", "53/udp"]}
-        self.execs: dict[str, str] = {}
         self.services: list[dict[str, Any]] | None = None
         self._clock = network.clock
         self._network = network
@@ -156,13 +155,6 @@ class FakeDaemon(ProtocolFactory):
         """The container is gone."""
         self.emit("destroy", container_id)
         del self.containers[container_id]
-
-    def make_exec(self, container_id: str) -> str:
-        """@return: the new exec's id."""
-        self._numbers += 1
-        exec_id = f"{self._numbers:02x}" * 32
-        self.execs[exec_id] = container_id
-        return exec_id
 
     def emit(self, action: str, container_id: str, **attributes: str) -> None:
         """Something happens to a container."""
@@ -278,10 +270,7 @@ class FakeDaemon(ProtocolFactory):
         if last == "json" and kind == "images" and reference in self.images:
             exposed: dict[str, dict[str, str]] = {port: {} for port in self.images[reference]}
             return {"Id": "sha256:0", "Config": {"ExposedPorts": exposed or None}}
-        if last == "json" and kind == "exec" and reference in self.execs:
-            return {"ID": reference, "ContainerID": self.execs[reference], "Running": False}
-        nouns = {"images": "No such image: ", "exec": "No such exec instance: "}
-        return {"message": nouns.get(kind, "page not found: ") + reference}
+        return {"message": ("No such image: " if kind == "images" else "page not found: ") + reference}
 
     def _inspect(self, reference: str) -> dict[str, Any]:
         for container in self.containers.values():

@@ -52,6 +52,10 @@ class FakeWatcher:
         if not self._stopped:
             self.directories[directory] = self._look(directory)
 
+    def watches(self, directory: bytes) -> bool:
+        """See L{IFileWatcher.watches}."""
+        return directory in self.directories
+
     def drain(self) -> None:
         """Tells what changed since the last time."""
         if self._stopped or self.blind:

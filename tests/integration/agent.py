@@ -6,6 +6,7 @@ nor carries files.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -18,7 +19,7 @@ from pathlib import Path
 from tests.integration.remote import EmbeddedRemote
 from tests.integration.sandbox import SandboxError, wait_until
 
-__all__ = ["Agent", "AgentFailed", "Child", "Tunnel", "free_port", "laptop_environment"]
+__all__ = ["Agent", "AgentFailed", "Child", "OtherUsersAgent", "Tunnel", "free_port", "laptop_environment"]
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +72,11 @@ class Child:
         """The command line."""
         raise NotImplementedError
 
+    def prefix(self) -> list[str]:
+        """What runs the command line."""
+        setpriv = shutil.which("setpriv")
+        return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
     def ready(self) -> bool:
         """Whether it serves."""
         raise NotImplementedError
@@ -98,11 +104,9 @@ class Child:
     def launch(self) -> None:
         """Starts it and does not wait."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        setpriv = shutil.which("setpriv")
-        prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*prefix, *self.command()],
+                [*self.prefix(), *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -158,6 +162,8 @@ class Agent(Child):
 
     @param options: further options; C{--ssh} among them replaces the remote's destination.
     @ivar state: its state directory.
+    @ivar identity: the private key.
+    @ivar known_hosts: the file of host keys.
     """
 
     def __init__(self, remote: EmbeddedRemote, directory: Path, options: Sequence[str] = ()) -> None:
@@ -165,6 +171,8 @@ class Agent(Child):
         self.remote = remote
         self.options = tuple(options)
         self.state = directory / "state"
+        self.identity = remote.identity
+        self.known_hosts = remote.known_hosts
 
     def command(self) -> list[str]:
         """See L{Child.command}."""
@@ -172,7 +180,7 @@ class Agent(Child):
         destination = () if "--ssh" in self.options else ("--ssh", self.remote.destination)
         return [
             *(str(twistd), "-n", "--pidfile=", "remotedocker", *destination, "--ssh-config", "/dev/null"),
-            *("--identity", str(self.remote.identity), "--known-hosts", str(self.remote.known_hosts)),
+            *("--identity", str(self.identity), "--known-hosts", str(self.known_hosts)),
             *("--state-dir", str(self.state)),
             *("--listen", f"127.0.0.1:{self.port}", "--listen", f"unix:{self.socket}"),
             *self.options,
@@ -190,6 +198,61 @@ class Agent(Child):
         """The line C{Ready:} of its log."""
         found = _READY.search(self.log_file.read_text(errors="replace"))
         return found[0] if found else None
+
+
+_AS_USER = """
+user=$1 group=$2 programs=$3
+shift 3
+number=0
+for path in $programs; do
+    number=$((number + 1))
+    mkdir -p "$PWD/programs/$number"
+    mount --bind "$path" "$PWD/programs/$number"
+done
+number=0
+for path in $programs; do
+    number=$((number + 1))
+    above=
+    for part in $(echo "$path" | tr / ' '); do
+        above=$above/$part
+        [ -d "$above" ] || mkdir "$above"
+        case $(stat -c %A "$above") in *x|*t) ;; *) mount -t tmpfs -o mode=755 none "$above" ;; esac
+    done
+    mount --move "$PWD/programs/$number" "$path"
+done
+exec setpriv --pdeathsig KILL --reuid "$user" --regid "$group" --clear-groups -- "$@"
+"""
+"""
+Runs a command as another user. The programs are where they are, even below directories that are closed to
+others.
+"""
+
+
+class OtherUsersAgent(Agent):
+    """
+    An agent that does not run as root but as C{nobody}, as the tests' machine has that user.
+
+    @param directory: it becomes that user's, and must be reachable.
+    """
+
+    user = pwd.getpwnam("nobody")
+
+    def __init__(self, remote: EmbeddedRemote, directory: Path, options: Sequence[str] = ()) -> None:
+        super().__init__(remote, directory, options)
+        directory.mkdir()
+        self.identity, self.known_hosts = directory / "identity", directory / "known_hosts"
+        shutil.copy(remote.identity, self.identity)
+        shutil.copy(remote.known_hosts, self.known_hosts)
+        for path in (directory, self.identity, self.known_hosts):
+            os.chown(path, self.user.pw_uid, self.user.pw_gid)
+
+    def prefix(self) -> list[str]:
+        """See L{Child.prefix}."""
+        programs = {sys.prefix, sys.base_prefix, str(_CHECKOUT)} - {"/usr", "/"}
+        return [
+            *("unshare", "--mount", "--", "sh", "-euc", _AS_USER, "sh"),
+            *(str(self.user.pw_uid), str(self.user.pw_gid), " ".join(sorted(programs))),
+        ]
 
 
 class Tunnel(Child):

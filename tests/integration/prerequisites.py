@@ -25,6 +25,7 @@ PROGRAMS: Mapping[str, str] = {
     "busybox": "busybox-static",
     "curl": "curl",
     "dropbear": "dropbear-bin",
+    "git": "git",
 }
 """Each program that must be there, and the Debian package that brings it."""
 

@@ -4,13 +4,14 @@ The embedded remote: a sandboxed host with OpenSSH's sshd and a dockerd of its o
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ done 2>/dev/null
 
 _DOCKERD_PID = "/run/docker.pid"
 _SSHD_PID = "/run/sshd.pid"
+_SECOND_SSHD_PID = "/run/sshd-second.pid"
 
 
 def remove_cgroups(name: str) -> None:
@@ -266,6 +268,29 @@ class EmbeddedRemote:
         if not self._answers_ssh():
             self._start_sshd()
 
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """While this lasts, all packets of SSH are dropped, both ways, and neither side is told."""
+        rules = (("INPUT", "-p", "tcp", "--dport", "22"), ("OUTPUT", "-p", "tcp", "--sport", "22"))
+        for chain, *match in rules:
+            self.run(["iptables", "-w", "-I", chain, *match, "-j", "DROP"], check=True)
+        try:
+            yield
+        finally:
+            for chain, *match in rules:
+                self.run(["iptables", "-w", "-D", chain, *match, "-j", "DROP"], check=True)
+
+    def start_second_sshd(self, port: int, configuration: str) -> None:
+        """Starts another sshd beside the first, with further lines of sshd_config."""
+        text = _SSHD_CONFIG.replace("Port 22\n", f"Port {port}\n").replace(_SSHD_PID, _SECOND_SSHD_PID)
+        (self.sandbox.root / "etc/ssh/second_config").write_text(f"{configuration}\n{text}")
+        self._spawn(["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/second_config"], "sshd.log")
+        wait_until(lambda: self._answers_ssh(port), "the second sshd answers", 20)
+
+    def stop_second_sshd(self) -> None:
+        """Ends the listening process of the second sshd."""
+        self._stop(_SECOND_SSHD_PID)
+
     def restart_sshd(self) -> None:
         """Ends sshd with all its connections and starts it again."""
         self.stop_sshd()
@@ -334,9 +359,9 @@ class EmbeddedRemote:
         self._check_latest()
         return self._answers_ssh()
 
-    def _answers_ssh(self) -> bool:
+    def _answers_ssh(self, port: int = 0) -> bool:
         try:
-            with socket.create_connection((self.host, self.port), timeout=5) as connection:
+            with socket.create_connection((self.host, port or self.port), timeout=5) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False

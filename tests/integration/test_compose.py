@@ -29,6 +29,33 @@ volumes:
 """
 
 
+_FROM_FILES = """\
+version: "3.3"
+services:
+  reader:
+    image: busybox
+    command: cat /run/secrets/word /etc/conf /plain
+    secrets: [word]
+    configs:
+      - source: plain
+      - source: conf
+        target: /etc/conf
+secrets:
+  word:
+    file: ./secret
+configs:
+  plain:
+    file: ./plain
+  conf:
+    file: ./sub/conf
+"""
+
+_SECRETS_ALONE = (
+    _FROM_FILES.partition("    configs:")[0].replace(" /etc/conf /plain", "")
+    + "secrets:\n  word:\n    file: ./secret\n"
+)
+
+
 class ComposeTests(IntegrationTestCase):
     """The commands of Compose, of the generation that belongs to the engine."""
 
@@ -36,6 +63,30 @@ class ComposeTests(IntegrationTestCase):
         """Runs Compose in the project's directory, with the label as the project's name."""
         docker.environment.update(COMPOSE_PROJECT_NAME=docker.label, PATH=search_path())
         return docker.program(*COMPOSE, "--ansi", "never", *arguments)
+
+    def test_secrets_and_configs(self) -> None:
+        """
+        Secrets from files are the laptop's, and with Compose 2 configs (version 1 has them in a swarm alone);
+        an edit, in place or not, is seen by the next start.
+        """
+        only_secrets = COMPOSE == ("docker-compose",)
+        project = self.scratch / "project"
+        (project / "sub").mkdir(parents=True)
+        (project / "docker-compose.yml").write_text(_SECRETS_ALONE if only_secrets else _FROM_FILES)
+        names = ("secret",) if only_secrets else ("secret", "sub/conf", "plain")
+        docker = self.docker(self.shared_agent().docker_host)
+        docker.cwd = project
+        self.addCleanup(self.compose, docker, "down", "-v", "-t", "0")
+        for number in range(3):
+            for name in names:
+                (project / "new").write_text(f"{name} {number}\n")
+                if number == 1:
+                    (project / name).write_text((project / "new").read_text())
+                else:
+                    (project / "new").rename(project / name)
+            outcome = self.compose(docker, "run", "--rm", "-T", "reader")
+            wanted = "".join(f"{name} {number}\n" for name in names)
+            self.assertEqual((outcome.status, outcome.stdout.decode()), (0, wanted), outcome)
 
     def test_two_services(self) -> None:
         """The commands do the same as at a daemon that has the files; port and files are the laptop's."""

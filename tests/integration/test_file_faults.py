@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 from pathlib import Path
 
@@ -171,8 +172,8 @@ class GoneTests(FaultTestCase):
         self.assertEqual(self.inside(name, "ls"), b"a\nb\nc\n")
 
 
-class KilledTests(FaultTestCase):
-    """Processes that end at any moment."""
+class TransferTestCase(FaultTestCase):
+    """Pushes and pulls that take a while."""
 
     FILES = 300
 
@@ -186,7 +187,7 @@ class KilledTests(FaultTestCase):
     def writing(self) -> tuple[str, int]:
         """@return: the name of a container that writes many files, and how many it has when it is time."""
         name = self.cli.name("writes")
-        write = "d=o$((f % 7)); mkdir -p $d; head -c 20000 /dev/urandom > $d/f$f"
+        write = "d=o$((f % 7)); mkdir -p $d; head -c 20000 /dev/urandom > new; mv new $d/f$f"
         script = f"for f in $(seq {self.FILES}); do {write}; done; touch done; sleep 1000"
         started = self.cli(
             *("run", "-d", "--name", name, "-v", f"{self.tree}:/x", "-w", "/x", "busybox", "sh", "-c", script)
@@ -209,6 +210,10 @@ class KilledTests(FaultTestCase):
         """Waits until a push is under way, of which so many files have arrived."""
         stage = "find ~/.remotedocker/.stage-*/b* -type f 2>/dev/null | wc -l"
         self.wait_for(lambda: int(self.on_remote(stage) or 0) >= count, "it pushes", _WAIT)
+
+
+class KilledTests(TransferTestCase):
+    """Processes that end at any moment."""
 
     def test_sshd_in_a_push(self) -> None:
         """When sshd's sessions are killed in a push, the start fails or is complete, and the next one is."""
@@ -257,6 +262,68 @@ class KilledTests(FaultTestCase):
         self.cli("stop", "-t", "0", name)
         self.assertEqual(digest(self.tree), self.on_remote(f"cd {source} && {DIGEST}"))
         self.no_leftovers()
+
+
+class SilentLinkTests(TransferTestCase):
+    """A link on which packets vanish, of which nobody is told."""
+
+    def own(self, *options: str) -> Agent:
+        """An agent that asks after the link more often, so that the tests need not wait as long as users."""
+        configuration = self.scratch / "ssh_config"
+        configuration.write_text("ServerAliveInterval 2\nServerAliveCountMax 2\n")
+        return super().own("--ssh-config", str(configuration), *options)
+
+    def noticed(self) -> None:
+        """Waits until the agent knows that the link is dead."""
+        lost = "The SSH connection was lost"
+        self.wait_for(lambda: lost in self.agent.log_file.read_text(), "it is noticed", _WAIT)
+
+    def sums(self, script: str) -> dict[str, str]:
+        """@return: from what C{md5sum} prints, the sum of each file."""
+        lines = (line.split("  ", 1) for line in script.splitlines())
+        return {name: digits for digits, name in lines}
+
+    def test_in_a_push(self) -> None:
+        """
+        The start fails with the cause, or is complete; what is replaced is there as it was or as it will be.
+        With the link, all is complete.
+        """
+        self.own()
+        self.fill()
+        name = self.begin()
+        files, ask = sorted(self.tree.rglob("f*")), "find . -name 'f*' | xargs md5sum"
+        there = f"cd {self.source(name)} && {ask}"
+        old = self.sums(self.on_remote(there).decode())
+        process = self.agent.process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        for file in files:
+            (self.scratch / "new").write_bytes(self.chance.randbytes(200_000))
+            (self.scratch / "new").rename(file)
+        shown = subprocess.run(["sh", "-c", ask], cwd=self.tree, stdout=subprocess.PIPE, check=True).stdout
+        new = self.sums(shown.decode())
+        restart = self.cli.start("restart", "-t", "0", name)
+        process.send_signal(signal.SIGCONT)
+        self.sending(self.chance.randrange(1, 20))
+        with self.remote.silent():
+            self.noticed()
+            found = self.sums(self.on_remote(there).decode())
+            self.assertEqual(found.keys(), old.keys())
+            self.assertEqual([each for each in found if found[each] not in (old[each], new[each])], [])
+        outcome = restart.finish()
+        if outcome.status != 0:
+            self.assertIn(b"SSH", outcome.stderr)
+        self.converged()
+
+    def test_in_a_pull(self) -> None:
+        """What is here meanwhile is complete, and with the link all comes back."""
+        self.own()
+        name, count = self.writing()
+        self.came(count)
+        with self.remote.silent():
+            self.noticed()
+            self.assertEqual({path.stat().st_size for path in self.tree.glob("o*/f*")}, {20_000})
+        self.all_back(name)
 
 
 class FullTests(FaultTestCase):

@@ -15,15 +15,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.integration.base import COMPOSE, Docker, IntegrationTestCase, Running
-from tests.integration.prerequisites import search_path
+from tests.integration.base import Docker, IntegrationTestCase, Running
 
 _WAIT = 30.0
 
 
-def digest(root: Path) -> bytes:
-    """@return: what L{DIGEST} prints of a directory of this machine."""
-    return subprocess.run(["sh", "-c", DIGEST], cwd=root, stdout=subprocess.PIPE, check=True).stdout
+def digest(root: Path, script: str = "") -> bytes:
+    """@return: what C{script}, or L{DIGEST}, prints of a directory of this machine."""
+    command = ["sh", "-c", script or DIGEST]
+    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, check=True).stdout
 
 
 DIGEST = (
@@ -33,21 +33,15 @@ DIGEST = (
 )
 """A script for every shell: what is in the working directory."""
 
+MANY = (
+    "export LC_ALL=C; find . -mindepth 1 | sort | xargs stat -c '%n %a';"
+    " find . -type f | sort | xargs stat -c %Y; find . -type f | sort | xargs md5sum"
+)
+"""The same for thousands of files with plain names, in fewer processes."""
+
 
 PYTHON = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro")
 """Options of C{run} that give a container the remote's own C{/usr/bin/python3}."""
-
-_COMPOSE = """\
-version: "3.3"
-services:
-  reader:
-    image: busybox
-    command: cat /run/secrets/word
-    secrets: [word]
-secrets:
-  word:
-    file: ./secret
-"""
 
 WATCH = """
 import ctypes, os, struct
@@ -106,6 +100,27 @@ class FilesTestCase(IntegrationTestCase):
     def until_inside(self, name: str, script: str, wanted: bytes) -> None:
         """Waits until C{script} prints C{wanted} in the container."""
         self.wait_for(lambda: self.inside(name, script) == wanted, f"{script} prints {wanted!r}", _WAIT)
+
+    def service(self, script: str) -> str:
+        """@return: the name of a service, of a swarm of its own, that runs C{script} in the directory."""
+        made = self.remote.docker(
+            "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
+        )
+        self.assertEqual(made.returncode, 0, made)
+        self.addCleanup(self.remote.docker, "swarm", "leave", "--force")
+        name = self.cli.name("service")
+        created = self.cli(
+            *("service", "create", "--detach", "--no-resolve-image", "--name", name, "-w", "/x"),
+            *("--mount", f"type=bind,source={self.tree},target=/x", "busybox", "sh", "-c", script),
+        )
+        self.assertEqual(created.status, 0, created)
+        self.addCleanup(self.remote.docker, "service", "rm", name)
+        return name
+
+    def in_task(self, name: str, script: str) -> bytes:
+        """@return: what C{script} prints in the service's task; nothing if none runs."""
+        task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
+        return self.remote.docker("exec", task, "sh", "-c", script).stdout if task else b""
 
     def refused(self, *arguments: str) -> str:
         """@return: what C{docker run} with these arguments says when it is refused."""
@@ -196,6 +211,17 @@ class ToRemoteTests(FilesTestCase):
         watch.expect(b"to other\n", _WAIT)
         (self.tree / "removed").unlink()
         watch.expect(b"delete removed\n", _WAIT)
+        (self.tree / "many").mkdir()
+        for number in range(1000):
+            (self.tree / "many" / f"f{number}").write_text(str(number))
+        self.until_inside(name, "ls /x/many | wc -l", b"1000\n")
+        before = len(watch.stdout)
+        (self.tree / "many").rename(self.tree / "moved")
+        watch.expect(b"from many\nto moved\n", _WAIT)
+        (self.tree / "last").write_text("last")
+        watch.expect(b"written last\n", _WAIT)
+        told = watch.stdout[before:].split(b"from many\nto moved\n")[1]
+        self.assertEqual(set(told.splitlines()), {b"create last", b"modify last", b"written last"})
         self.cli("kill", name)
 
     def test_inodes(self) -> None:
@@ -266,8 +292,37 @@ class ToRemoteTests(FilesTestCase):
             file = self.tree / "more" / f"e{number % 30}" / f"g{number}"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{number}")
-        wanted = digest(self.tree)
-        self.until_inside(name, DIGEST, wanted)
+        self.until_inside(name, MANY, digest(self.tree, MANY))
+
+    def test_git_checkout(self) -> None:
+        """Each checkout of a branch in which 2,000 files differ leaves the trees the same."""
+
+        def git(*arguments: str) -> None:
+            identity = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+            subprocess.run(
+                ["git", *identity, *arguments], cwd=self.tree, stdout=subprocess.DEVNULL, check=True
+            )
+
+        def write(kind: str, numbers: range) -> None:
+            for number in numbers:
+                file = self.tree / f"d{number % 20}" / f"f{number}"
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(f"{kind} {number}\n" * (number % 5 + 1))
+
+        git("init", "-q", "-b", "one")
+        write("first", range(1500))
+        git("add", "-A")
+        git("commit", "-qm", "one")
+        git("checkout", "-qb", "two")
+        git("rm", "-rqf", "d1", "d2", "d3")
+        write("second", range(0, 2000, 2))
+        write("second", range(1500, 2000))
+        git("add", "-A")
+        git("commit", "-qm", "two")
+        name = self.begin()
+        for branch in ("one", "two", "one"):
+            git("checkout", "-q", branch)
+            self.until_inside(name, MANY, digest(self.tree, MANY))
 
     def test_written_while_it_is_sent(self) -> None:
         """A file that is written all the time stops no start, and is complete when it rests."""
@@ -315,8 +370,9 @@ class ToRemoteTests(FilesTestCase):
         )
 
     def test_what_cannot_be_mounted_is_told(self) -> None:
-        """A socket, a fifo and a file that may not be read are passed over with a warning."""
+        """A socket, a fifo and a device are passed over with a warning."""
         os.mkfifo(self.tree / "pipe")
+        os.mknod(self.tree / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self.tree / "socket"))
             (self.tree / "file").write_text("there\n")
@@ -324,8 +380,10 @@ class ToRemoteTests(FilesTestCase):
                 "create", "--name", self.cli.name("w"), "-v", f"{self.tree}:/x", "busybox", "ls", "/x"
             )
         self.assertEqual(created.status, 0, created)
-        self.assertIn(f"WARNING: {self.tree}/pipe is not synced: it is a named pipe".encode(), created.stderr)
-        self.assertIn(f"WARNING: {self.tree}/socket is not synced: it is a socket".encode(), created.stderr)
+        for name, kind in (("pipe", "named pipe"), ("socket", "socket"), ("device", "device")):
+            self.assertIn(
+                f"WARNING: {self.tree}/{name} is not synced: it is a {kind}".encode(), created.stderr
+            )
         self.assertEqual(self.cli("start", "-a", self.cli.name("w")).stdout, b"file\n")
 
 
@@ -371,7 +429,7 @@ class PlaceTests(FilesTestCase):
 
     def test_the_remotes_own(self) -> None:
         """Devices, C{/proc} and the like are the remote's."""
-        for source in ("/proc/sys/kernel", "/sys/class", "/dev/null", "/"):
+        for source in ("/proc/sys/kernel", "/sys/class", "/dev/null", "/etc/localtime", "/"):
             outcome = self.cli("run", "--rm", "-v", f"{source}:/x:ro", "busybox", "ls", "-d", "/x")
             self.assertEqual((outcome.status, outcome.stdout), (0, b"/x\n"), (source, outcome))
 
@@ -397,7 +455,7 @@ class PlaceTests(FilesTestCase):
         self.assertEqual((self.tree / "in" / "ner" / "g").read_text(), "three\n")
 
     def test_volume_that_is_a_bind(self) -> None:
-        """A local volume with C{o=bind} has the laptop's files."""
+        """A local volume with C{o=bind} has the laptop's files, later edits, and gives back what it gets."""
         (self.tree / "file").write_text("ours\n")
         volume = self.cli.name("volume")
         made = self.cli(
@@ -407,44 +465,21 @@ class PlaceTests(FilesTestCase):
         self.assertEqual(made.status, 0, made)
         outcome = self.cli("run", "--rm", "-v", f"{volume}:/x", "busybox", "cat", "/x/file")
         self.assertEqual((outcome.status, outcome.stdout), (0, b"ours\n"), outcome)
-
-    def test_compose_secrets(self) -> None:
-        """Compose's secrets from files are the laptop's; an edit is seen when the service starts again."""
-        (self.tree / "secret").write_text("hidden\n")
-        (self.tree / "docker-compose.yml").write_text(_COMPOSE)
-        self.cli.cwd = self.tree
-        self.cli.environment.update(COMPOSE_PROJECT_NAME=self.cli.label, PATH=search_path())
-        self.addCleanup(self.cli.program, *COMPOSE, "down", "-v", "-t", "0")
-        for text in ("hidden\n", "changed\n"):
-            (self.tree / "secret").write_text(text)
-            outcome = self.cli.program(*COMPOSE, "--ansi", "never", "run", "--rm", "-T", "reader")
-            self.assertEqual((outcome.status, outcome.stdout), (0, text.encode()), outcome)
+        name = self.cli.name("uses")
+        started = self.cli("run", "-d", "--name", name, "-v", f"{volume}:/x", "busybox", "sleep", "1000")
+        self.assertEqual(started.status, 0, started)
+        (self.tree / "file").write_text("edited\n")
+        self.until_inside(name, "cat /x/file; echo made > /x/made", b"edited\n")
+        self.wait_for(lambda: (self.tree / "made").exists(), "what it wrote is here", _WAIT)
 
     def test_service(self) -> None:
         """The mount of a swarm's service has the laptop's files, and later edits."""
         (self.tree / "file").write_text("one\n")
-        made = self.remote.docker(
-            "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
-        )
-        self.assertEqual(made.returncode, 0, made)
-        self.addCleanup(self.remote.docker, "swarm", "leave", "--force")
-        name = self.cli.name("service")
-        created = self.cli(
-            *("service", "create", "--detach", "--no-resolve-image", "--name", name),
-            *("--mount", f"type=bind,source={self.tree},target=/x", "busybox", "sleep", "1000"),
-        )
-        self.assertEqual(created.status, 0, created)
-        self.addCleanup(self.remote.docker, "service", "rm", name)
-
-        def seen(text: bytes) -> bool:
-            task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
-            return bool(task) and self.remote.docker("exec", task, "cat", "/x/file").stdout == text
-
-        self.wait_for(lambda: seen(b"one\n"), "the task sees the file", _WAIT)
+        name = self.service("sleep 1000")
+        self.wait_for(lambda: self.in_task(name, "cat file") == b"one\n", "the task sees the file", _WAIT)
         (self.tree / "file").write_text("two\n")
-        self.wait_for(lambda: seen(b"two\n"), "it sees the edit", _WAIT)
-        task = self.remote.docker("ps", "-q", "--filter", f"name={name}").stdout.decode().strip()
-        self.remote.docker("exec", task, "sh", "-c", "echo three > /x/made")
+        self.wait_for(lambda: self.in_task(name, "cat file") == b"two\n", "it sees the edit", _WAIT)
+        self.in_task(name, "echo three > made")
         self.wait_for(lambda: (self.tree / "made").exists(), "what it wrote is here", _WAIT)
 
     def test_volumes_from(self) -> None:
@@ -488,14 +523,16 @@ class PlaceTests(FilesTestCase):
         docker = self.docker(self.shared_agent("--ignore", "*.log", "--gitignore").docker_host)
         (self.tree / ".remotedockerignore").write_text("/build\n")
         (self.tree / ".gitignore").write_text("*.o\n!keep.o\n")
-        for name in ("a.log", "b.o", "keep.o", "source"):
+        (self.tree / "sub").mkdir()
+        (self.tree / "sub" / ".gitignore").write_text("!b.o\n*.tmp\n")
+        for name in ("a.log", "b.o", "keep.o", "source", "sub/a.o", "sub/b.o", "sub/c.tmp"):
             (self.tree / name).write_text("x")
         (self.tree / "build").mkdir()
         (self.tree / "build" / "out").write_text("x")
         printed = self.run_in(
-            "ls; mkdir build; echo y > build/new; echo y > c.log; echo y > made", docker=docker
+            "ls; ls sub; mkdir build; echo y > build/new; echo y > c.log; echo y > made", docker=docker
         )
-        self.assertEqual(printed, b"keep.o\nsource\n")
+        self.assertEqual(printed, b"keep.o\nsource\nsub\nb.o\n")
         self.assertEqual(sorted(os.listdir(self.tree / "build")), ["out"])
         self.assertFalse((self.tree / "c.log").exists())
         self.assertTrue((self.tree / "made").exists())

@@ -349,10 +349,9 @@ class ProcessTests(_FaultTestCase):
     def test_unknown_host_key(self) -> None:
         """A host whose key is not known ends it, with a message that says what to do."""
         agent = self.own_agent(start=False)
-        self.remote.known_hosts, kept = self.scratch / "empty", self.remote.known_hosts
-        self.remote.known_hosts.write_text("")
+        agent.known_hosts = self.scratch / "empty"
+        agent.known_hosts.write_text("")
         agent.launch()
-        self.remote.known_hosts = kept
         self.assertNotEqual(agent.wait(), 0)
         self.assertIn("--accept-new-host-key", agent.log())
 

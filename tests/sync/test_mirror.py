@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface import provider
 
@@ -118,6 +118,59 @@ class WishTests(MirrorTestCase):
         (self.there / "b").write_text("theirs")
         await self.mirror.wish(remote=True)
         self.assertEqual((self.laptop / "b").read_text(), "theirs")
+
+    async def test_measured_beside_a_pass(self) -> None:
+        """What was saved is loaded once, whoever asks first: the journal of a pass is not begun anew."""
+        loads: list[None] = []
+        load = SnapshotFile.load
+
+        def counted(snapshot: SnapshotFile) -> Any:
+            loads.append(None)
+            return load(snapshot)
+
+        self.patch(SnapshotFile, "load", counted)
+        pass_over = self.mirror.wish(remote=True)
+        await self.mirror.measure()
+        await pass_over
+        self.assertEqual(len(loads), 1)
+
+    async def test_saved_in_turn(self) -> None:
+        """A state is saved when the one before it is: two at once could end with the older one."""
+        await self.mirror.wish(remote=False)
+        self.mirror._saving.cancel()
+        begun: list[Deferred[None]] = []
+
+        def slow(function: Any, *arguments: Any) -> Deferred[None]:
+            begun.append(Deferred())
+            return begun[-1].addCallback(lambda _: function(*arguments))
+
+        self.patch(self.mirror._means, "run", slow)
+        first, second = self.mirror._save(), self.mirror._save()
+        self.assertEqual(len(begun), 1)
+        begun[0].callback(None)
+        await first
+        self.assertEqual(len(begun), 2)
+        begun[1].callback(None)
+        await second
+
+    async def test_logged_once(self) -> None:
+        """A tree that fails in the same way again and again is logged once, until it is well."""
+        said: list[str] = []
+
+        @provider(ILogObserver)
+        def note(event: Any) -> None:
+            said.append(event["reason"])
+
+        self.patch(Mirror, "_log", Logger(observer=note))
+        (self.laptop / "f").write_text("x")
+        await self.mirror.wish(remote=False)
+        for _ in range(2):
+            self.laptop.rename(self.laptop.with_name("away"))
+            for _ in range(3):
+                await self.fails(self.mirror.wish(remote=True))
+            self.laptop.with_name("away").rename(self.laptop)
+            await self.mirror.wish(remote=True)
+        self.assertEqual(len(said), 2, said)
 
     async def test_wish_during_a_pass(self) -> None:
         """A wish that comes while a pass runs is for the next one, which sees what came before it."""

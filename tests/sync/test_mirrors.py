@@ -5,7 +5,10 @@ Mirrors on real directories of this machine, through the real shell and tools.
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -21,6 +24,7 @@ from remotedocker.docker import BindMount, MountForm, PlacedMount
 from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, TreeTooLarge
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
+from remotedocker.sync._shell import Shell
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote, busybox_tools
 
@@ -209,6 +213,28 @@ class PushTests(MirrorsTestCase):
         await self.mirrors.ready("c1")
         self.assertEqual((len(self.remote.commands), self.remote.received), before)
 
+    async def test_round_trips(self) -> None:
+        """With nothing changed, a start asks nothing, an end once, and another mount of the tree twice."""
+        (self.laptop / "a").write_text("one")
+        await self.mount(self.laptop, run=False)
+        await self.mirrors.collect("c1")
+        asked: list[bytes] = []
+        request = Shell.request
+
+        def counted(shell: Shell, script: bytes) -> Deferred[bytes]:
+            asked.append(script)
+            return request(shell, script)
+
+        self.patch(Shell, "request", counted)
+        commands = len(self.remote.commands)
+        await self.mirrors.ready("c1")
+        self.assertEqual(len(asked), 0)
+        await self.mirrors.collect("c1")
+        self.assertEqual(len(asked), 1)
+        await self.mount(self.laptop, "c2", run=False)
+        self.assertLessEqual(len(asked), 3)
+        self.assertEqual(len(self.remote.commands), commands)
+
     async def test_hard_links(self) -> None:
         """Two names of one file are two names of one file on the remote."""
         (self.laptop / "a").write_text("one")
@@ -382,6 +408,18 @@ class PullTests(MirrorsTestCase):
         (there / "c").write_text("three")
         await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
 
+    async def test_volume(self) -> None:
+        """So it is with a volume that is a bind; what comes back is not owed to the next agent."""
+        (self.laptop / "a").write_text("one")
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "", form=MountForm.VOLUME)])
+        there = Path(placed.remote_source)
+        self.assertEqual((there / "a").read_text(), "one")
+        self.mirrors.serving({})
+        (self.laptop / "b").write_text("two")
+        (there / "c").write_text("three")
+        await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
+        self.assertEqual(self.mirrors.containers(), frozenset())
+
     async def test_ended_without_a_login(self) -> None:
         """Nobody waits for what cannot come; it comes with the next login."""
         placed = await self.mount(self.laptop)
@@ -411,6 +449,22 @@ class PullTests(MirrorsTestCase):
         (Path(placed.remote_source) / "b").write_text("two")
         await wait_until(reactor, lambda: (self.laptop / "b").exists())
         await self.equal(placed)
+
+    async def test_came_from_there(self) -> None:
+        """What is changed here in a directory that was made, or renamed, on the remote follows, too."""
+        (self.laptop / "old" / "deep").mkdir(parents=True)
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        (there / "made" / "in").mkdir(parents=True)
+        (there / "made" / "in" / "file").write_text("theirs")
+        (there / "old").rename(there / "renamed")
+        await self.equal(placed)
+        for name in ("made/new", "made/in/file", "renamed/new", "renamed/deep/new"):
+            (self.laptop / name).write_text("ours")
+            await self.mirrors.ready("c1")
+            self.assertEqual((there / name).read_text(), "ours")
+            (self.laptop / name).write_text("ours again")
+            await self.equal(placed)
 
     async def test_moved_there(self) -> None:
         """A directory that was moved into the tree on the remote comes back with all that is in it."""
@@ -586,6 +640,33 @@ class RestartTests(MirrorsTestCase):
         self.assertEqual((there / "a").read_text(), "changed here")
         self.assertEqual((self.laptop / "b").read_text(), "changed there")
 
+    async def test_start_right_after_a_restart(self) -> None:
+        """A start waits for its files even if the new agent does not know yet where they are kept."""
+        placed = await self.mount(self.laptop, run=False)
+        await self.mirrors.stop()
+        (self.laptop / "a").write_text("changed here")
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.mirrors.ready("c1")
+        self.assertEqual((Path(placed.remote_source) / "a").read_text(), "changed here")
+        await self.mirrors.stop()
+        self.remote.connected = False
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.failing(self.mirrors.ready("c1"), RemoteDockerError)
+        await self.mirrors.collect("c1")
+        self.remote.connected = True
+
+    async def test_end_right_after_a_restart(self) -> None:
+        """So does whoever waits for an end."""
+        placed = await self.mount(self.laptop, run=False)
+        await self.mirrors.stop()
+        (Path(placed.remote_source) / "a").write_text("changed there")
+        self.mirrors = self.make()
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.mirrors.collect("c1")
+        self.assertEqual((self.laptop / "a").read_text(), "changed there")
+
     async def test_damaged_snapshot(self) -> None:
         """Without its snapshot a tree is compared anew, and nothing is deleted."""
         for name in "abc":
@@ -614,3 +695,172 @@ class RestartTests(MirrorsTestCase):
         self.remote.restore()
         await self.equal(placed)
         self.assertEqual(sorted(tree(self.laptop)), ["a", "b", "c"])
+
+
+class OwedTests(MirrorsTestCase):
+    """What a container wrote last comes back, whatever becomes of the agent and of the login."""
+
+    async def again(self, **options: Any) -> None:
+        """Another agent takes over; the one before has told nobody of an end."""
+        await self.mirrors.stop()
+        self.mirrors = self.make(**options)
+
+    async def known(self) -> None:
+        """Waits until the remote's base is known: only then a source is seen to be a mirror."""
+        await wait_until(reactor, lambda: self.mirrors.laptop_path(f"{self.home}/.remotedocker/a1b2/x"))
+
+    async def settled(self) -> None:
+        """Waits until nothing is owed, to the next agent's knowledge, too."""
+        file = self.state / "owed.json"
+        await wait_until(
+            reactor, lambda: file.exists() and json.loads(file.read_bytes())["owed"] == {}, file.read_text
+        )
+        self.assertEqual(self.mirrors.containers(), frozenset())
+
+    async def test_ended_meanwhile(self) -> None:
+        """What ended while there was no agent comes back, whether the end is told early or late."""
+        for number, (early, removed) in enumerate(itertools.product((True, False), repeat=2)):
+            name = f"c{number}"
+            placed = await self.mount(self.laptop, name)
+            await self.mirrors.stop()
+            (Path(placed.remote_source) / f"out{number}").write_text("last words")
+            self.mirrors = self.make()
+            self.assertEqual(self.mirrors.containers(), {name})
+            if not early:
+                await self.known()
+            if not removed:
+                self.mirrors.attach(name, {placed.remote_source: False})
+            (self.mirrors.release if removed else self.mirrors.stopped)(name)
+            await wait_until(reactor, lambda: not self.mirrors.containers())
+            self.assertEqual((self.laptop / f"out{number}").read_text(), "last words")
+            self.mirrors.release(name)
+        await self.settled()
+
+    async def test_runs_on(self) -> None:
+        """What still runs is followed before the daemon is asked, and owes until its end."""
+        placed = await self.mount(self.laptop)
+        await self.again()
+        (Path(placed.remote_source) / "out").write_text("words")
+        await wait_until(reactor, (self.laptop / "out").exists)
+        self.mirrors.running("c1")
+        self.assertEqual(self.mirrors.containers(), {"c1"})
+        self.mirrors.stopped("c1")
+        await self.settled()
+
+    async def test_never_ran(self) -> None:
+        """A container that was only created, or mounts nothing read-write, owes nothing; nor with C{push}."""
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "/x")])
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        await self.mount(self.laptop, "c2", read_only=True)
+        self.assertEqual(self.mirrors.containers(), frozenset())
+        await self.again(mode=SyncMode.PUSH)
+        await self.mount(self.laptop, "c3")
+        self.assertEqual(self.mirrors.containers(), frozenset())
+
+    async def test_refused_start(self) -> None:
+        """A start that the daemon refused leaves nothing that is owed."""
+        await self.mount(self.laptop, run=False)
+        self.assertEqual(self.mirrors.containers(), {"c1"})
+        self.mirrors.stopped("c1")
+        await self.settled()
+
+    async def test_ended_without_a_login(self) -> None:
+        """What could not come for want of a login comes with the next one, even of what was removed."""
+        for name in ("c1", "c2"):
+            placed = await self.mount(self.laptop, name)
+            (Path(placed.remote_source) / name).write_text("last words")
+        self.remote.lose()
+        self.mirrors.stopped("c1")
+        self.mirrors.release("c2")
+        await self.mirrors.collect("c2")
+        self.assertEqual(self.mirrors.containers(), {"c1", "c2"})
+        self.remote.restore()
+        await wait_until(reactor, lambda: not self.mirrors.containers())
+        self.assertEqual(sorted(tree(self.laptop)), ["c1", "c2"])
+        await self.settled()
+
+    async def test_in_danger(self) -> None:
+        """A copy that was emptied meanwhile deletes nothing here, and is still owed."""
+        for name in "ab":
+            (self.laptop / name).write_text(name)
+        placed = await self.mount(self.laptop)
+        await self.mirrors.stop()
+        for name in "ab":
+            (Path(placed.remote_source) / name).unlink()
+        self.mirrors = self.make()
+        await self.known()
+        self.mirrors.release("c1")
+        await self.mirrors.collect("c1")
+        self.assertEqual(sorted(tree(self.laptop)), ["a", "b"])
+        self.assertEqual(self.mirrors.containers(), {"c1"})
+
+    async def test_no_place_here(self) -> None:
+        """Where the laptop's directory is gone nothing comes back, nothing is made, and nothing is owed."""
+        placed = await self.mount(self.laptop)
+        (self.laptop / "kept").write_text("x")
+        await self.equal(placed)
+        await self.mirrors.stop()
+        shutil.rmtree(self.laptop)
+        (Path(placed.remote_source) / "out").write_text("last words")
+        self.mirrors = self.make()
+        await self.known()
+        self.mirrors.release("c1")
+        await self.settled()
+        self.assertFalse(self.laptop.exists())
+        self.assertEqual(sorted(tree(Path(placed.remote_source))), ["kept", "out"])
+
+    async def test_another_root(self) -> None:
+        """What lies below another directory of the remote now is no mirror, and is not owed any more."""
+        await self.mount(self.laptop)
+        await self.mirrors.stop()
+        mirrors = Mirrors(
+            reactor, self.remote, SyncConfiguration(agent_id="a1b2", sync_root="elsewhere"), self.state
+        )
+        mirrors.start()
+        self.addCleanup(mirrors.stop)
+        await wait_until(reactor, lambda: mirrors.laptop_path(f"{self.home}/elsewhere/a1b2/x"))
+        mirrors.release("c1")
+        self.assertEqual(mirrors.containers(), frozenset())
+
+    async def test_service(self) -> None:
+        """
+        The mirror of a service is followed by the next agent, and left with its last words when no service
+        has it; one that is just being made is waited for.
+        """
+        mount = BindMount(str(self.laptop), "/x", form=MountForm.SERVICE)
+        (placed,) = await self.mirrors.place([mount])
+        there, mounted = Path(placed.remote_source), {placed.remote_source: False, "/of/the/remote": False}
+        self.mirrors.serving({})
+        (there / "a").write_text("awaited")
+        await wait_until(reactor, (self.laptop / "a").exists)
+        self.mirrors.serving(mounted)
+        await self.again()
+        (self.laptop / "b").write_text("while it was down")
+        self.mirrors.serving(mounted)
+        (there / "c").write_text("words")
+        await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
+        (there / "d").write_text("last words")
+        self.mirrors.serving({})
+        await self.settled()
+        self.assertEqual((self.laptop / "d").read_text(), "last words")
+
+    async def test_service_gone_meanwhile(self) -> None:
+        """What a service wrote that was removed while there was no agent comes back."""
+        (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "/x", form=MountForm.SERVICE)])
+        await self.mirrors.stop()
+        (Path(placed.remote_source) / "out").write_text("last words")
+        self.mirrors = self.make()
+        self.mirrors.serving({})
+        await self.settled()
+        self.assertEqual((self.laptop / "out").read_text(), "last words")
+
+    async def test_pushed_after_a_restart(self) -> None:
+        """With C{push}, too, what changed while there was no agent follows into what still runs."""
+        await self.again(mode=SyncMode.PUSH)
+        placed = await self.mount(self.laptop)
+        await self.mirrors.stop()
+        (self.laptop / "a").write_text("meanwhile")
+        self.mirrors = self.make(mode=SyncMode.PUSH)
+        self.mirrors.attach("c1", {placed.remote_source: False})
+        self.mirrors.running("c1")
+        await self.equal(placed)

@@ -163,6 +163,15 @@ class OnePathTests(SynchronousTestCase):
         plan = self.plan(OLD, REPLACED, SAME, pinned={b"f"})
         self.assertEqual(plan.push, [WriteFile(b"f", REPLACED, True, OLD)])
 
+    def test_closed(self) -> None:
+        """A file of the remote that may not be written to is replaced, unless it is mounted by itself."""
+        written = OLD._replace(mtime=6)
+        for changed in (written, EXECUTABLE):
+            plan = self.plan(OLD, changed, SAME, closed={b"f"})
+            self.assertEqual(plan.push, [WriteFile(b"f", changed, False, OLD)])
+        plan = self.plan(OLD, written, SAME, closed={b"f"}, pinned={b"f"})
+        self.assertEqual(plan.push, [WriteFile(b"f", written, True, OLD)])
+
     def test_replaced_by_itself(self) -> None:
         """A file that was replaced by one of the same size and time differs in nothing."""
         plan = self.plan(OLD, OLD._replace(inode=8), SAME)

@@ -225,6 +225,38 @@ class UnknownTests(ScanTestCase):
         scan = self.scanner().whole(self.base)
         self.assertEqual((scan.delta, scan.unknown), ({}, {b""}))
 
+    def test_unreadable_file(self) -> None:
+        """A file whose content cannot be read is unknown, and a problem; a known one's mode is seen."""
+        (self.root / "new").write_text("x")
+        (self.root / "d" / "b").write_text("changed")
+        for name in ("a", "new", "d/b"):
+            (self.root / name).chmod(0o600)
+        asked = []
+        self.patch(os, "access", lambda path, mode: asked.append(path))
+        scan = self.scanner().whole(self.base)
+        self.assertEqual((set(scan.delta), scan.unknown), ({b"a"}, {b"new", b"d/b"}))
+        self.assertEqual({each.reason for each in scan.problems}, {"Permission denied"})
+        (self.root / "new").chmod(0o644)
+        asked.clear()
+        self.assertIn(b"new", self.scanner().parts([b"new"], self.base).delta)
+        self.assertEqual(asked, [])
+
+    def test_readable_again(self) -> None:
+        """What is in a directory whose mode changed is looked at: it may not have been readable before."""
+        (self.root / "d" / "unseen").write_text("x")
+        self.assertEqual(self.scanner().parts([b"d"], self.base).delta, {})
+        (self.root / "d").chmod(0o711)
+        self.assertEqual(set(self.scanner().parts([b"d"], self.base).delta), {b"d", b"d/unseen"})
+
+    def test_not_entered(self) -> None:
+        """What is in a directory that nobody was told of yet is looked at, though the directory is known."""
+        (self.root / "d" / "e" / "unseen").write_text("x")
+        entered: list[bytes] = []
+        scanner = self.scanner(entering=entered.append, entered=lambda path: path in entered)
+        self.assertEqual(set(scanner.parts([b"d"], self.base).delta), {b"d/e/unseen"})
+        self.assertEqual(entered, [bytes(self.root / "d"), bytes(self.root / "d" / "e")])
+        self.assertEqual(scanner.parts([b"d"], self.base).delta, {})
+
     def test_unreadable_link(self) -> None:
         """A link that cannot be read is passed over and, if it was there, kept."""
         (self.root / "link").unlink()
