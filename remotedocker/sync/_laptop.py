@@ -353,7 +353,7 @@ class FileReceiver:
         try:
             self._enter(path)
             self._temporary = b"%s-%d" % (self._prefix, self._count)
-            self._file = os.open(self._temporary, _CREATE, 0o600, dir_fd=self._directory)
+            self._file = os.open(self._temporary, _CREATE, entry.permissions & 0o777, dir_fd=self._directory)
             self._current, self._entry = operation, entry
         except (OSError, Refused) as error:
             self._fail(operation, error)
@@ -391,11 +391,12 @@ class FileReceiver:
         if operation is None or entry is None:
             return
         try:
-            permissions = entry.permissions & _KEPT_BITS
-            if permissions != 0o600:
-                os.fchmod(self._file, permissions)
             os.utime(self._file, ns=(entry.mtime, entry.mtime))
             local = entry_of(os.fstat(self._file))
+            permissions = entry.permissions & _KEPT_BITS
+            if local.permissions != permissions:
+                os.fchmod(self._file, permissions)
+                local = local._replace(mode=stat.S_IFREG | permissions)
             if self.tree.check(self._directory, self._name, operation.expected) is not None:
                 self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
             os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
