@@ -246,6 +246,29 @@ async def changes(bench: Bench, rounds: int) -> dict[str, Row]:
     return rows
 
 
+def _memory(field: str) -> float:
+    """@return: MiB of this process (C{VmRSS}: now; C{VmHWM}: at most)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(field))) / 1024
+
+
+async def memory(bench: Bench) -> str:
+    """@return: what a tree of 100,000 files adds to an agent that has none; for a process of its own."""
+    source = bench.top / "laptop" / "many"
+    source.mkdir(parents=True)
+    make_tree(source, 100_000, 100_000_000)
+    ours = Ours(bench)
+    await ours.start()
+    idle = _memory("VmRSS")
+    # "5" has the kernel begin anew with the peak (proc(5)).
+    Path("/proc/self/clear_refs").write_text("5")
+    await ours.mount(source)
+    await deferLater(reactor, 1.0, lambda: None)
+    after, most = _memory("VmRSS"), _memory("VmHWM")
+    await ours.stop()
+    return f"{after - idle:.0f} MiB above idle, {most - idle:.0f} MiB at most while they are sent"
+
+
 async def _edit(file: Path, seen: Path, text: str) -> float:
     """@return: the seconds from a write here to the content there."""
     start = time.perf_counter()
@@ -285,6 +308,11 @@ async def run(options: argparse.Namespace) -> None:
             for name, (files, size) in UPLOADS.items():
                 if not options.only or name.split()[0] in options.only:
                     report(rtt, name, await first_upload(bench, files, size, options.rounds))
+            if not rtt and not options.only:
+                command = [sys.executable, "-m", "benchmarks.sync", "--rtt", "0", "--only", "memory"]
+                await deferToThread(subprocess.run, command, check=True)
+            if "memory" in options.only:
+                print(f"{rtt:4.0f} ms  100,000 files, memory          {await memory(bench)}", flush=True)
             if not options.only or "changes" in options.only:
                 for name, row in (await changes(bench, options.rounds)).items():
                     report(rtt, name, row)
