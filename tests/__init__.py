@@ -4,9 +4,14 @@ The tests. C{python -m tests} runs those that need nothing but the package and i
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 
 __all__: list[str] = []
+
+# A shell has its background commands ignore SIGINT, and whom they start; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The demo imports tests.integration where the extra "test" may not be installed.
 if find_spec("hypothesis") is not None:
