@@ -124,6 +124,7 @@ class IRemote(Interface):
 
     destination: str = Attribute("C{user@host} or C{user@host:port}, for messages.")
     connected: bool = Attribute("Whether a login stands and was proven alive lately.")
+    round_trip: float = Attribute("The shortest one of this login, in seconds; 0.0 while none was seen.")
 
     def docker_endpoint(bulk: bool = False) -> IStreamClientEndpoint:
         """

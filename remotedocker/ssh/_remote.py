@@ -90,6 +90,12 @@ class Remote:
             return False
         return bool(self._reactor.seconds() - login.transport.last_received < _PROVEN_SECONDS)
 
+    @property
+    def round_trip(self) -> float:
+        """See L{IRemote}."""
+        login = self._main.login
+        return 0.0 if login is None else login.connection.round_trip
+
     def when_connected(self) -> Deferred[None]:
         """See L{IRemote.when_connected}."""
         waiting: Deferred[None] = Deferred(self._forget)

@@ -51,8 +51,19 @@ class Commands:
         @raise StreamLost: nothing is begun any more.
         """
         stream, self._ahead = self._ahead, None
-        if stream is None:
-            stream = await self._connect(ahead=False)
+        return self._begin(stream or await self._connect(ahead=False), command, receive)
+
+    async def open_another(self, command: bytes, receive: Callable[[bytes], object]) -> CommandStream:
+        """
+        As L{open}, for a command that others can do the work of.
+
+        @raise RemoteDockerError: there is no room for it beside what people wait for.
+        """
+        return self._begin(await self._connect(ahead=True), command, receive)
+
+    def _begin(
+        self, stream: CommandStream, command: bytes, receive: Callable[[bytes], object]
+    ) -> CommandStream:
         stream.receive = receive
         assert stream.transport is not None
         stream.transport.write(_line(command))

@@ -28,8 +28,9 @@ from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shell import Shell, StreamLost
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
-from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
+from remotedocker.sync._transfer import Archive, Receiver, Tree, read_small
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry
+from remotedocker.sync._upload import Upload, streams_beside
 
 __all__ = ["NOT_AS_EXPECTED", "STORE_NAME", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
 
@@ -363,33 +364,30 @@ class RemoteHost:
         self._serial += 1
         builder.stage = facts.stage + b"/b%d" % self._serial
         builder.add(operations)
-        command = (
-            b"exec 2>&1; umask 077; mkdir -p %(s)s && cd %(s)s && tar -xpf - && sh ./s;"
-            b" e=$?; cd /; rm -rf %(s)s; printf '\\nE%%d ' $e" % {b"s": quote(builder.stage)}
-        )
-        output: list[bytes] = []
-        stream = await self._commands.open(command, output.append)
-        chunks = archive(builder, sent, skipped)
-        reason = "the stream of files was cut off"
-        try:
-            await pump(chunks, stream.transport.write, stream.gate, self._run)  # type: ignore[union-attr]
-            stream.finish()
-            await stream.ended
-        except StreamLost:
-            # It stopped reading, which is no reason in itself: what it printed may have one.
-            stream.ended.addErrback(lambda _: None)
-        except (ConnectionClosed, ProcessTerminated) as ended:
-            reason = str(ended)
-        finally:
-            stream.abort()
-        head, found, status = b"".join(output).rpartition(b"\nE")
+        files = [each for each in operations if isinstance(each, WriteFile) and not each.in_place]
+        size = sum(each.entry.size for each in files) if facts.gnu_tar else 0
+
+        def understand(output: bytes, reason: str) -> bytes:
+            return self._understand(builder.place, output, reason)
+
+        archive = Archive(builder, sent, skipped)
+        upload = Upload(self._commands, self._run, archive, builder.stage, understand)
+        return await upload.send(streams_beside(size, self.remote.round_trip))
+
+    def _understand(self, place: bytes, output: bytes, reason: str) -> bytes:
+        """
+        @return: what the tools of a command said before it ended.
+        @raise RemoteDockerError: it could not do its work.
+        @raise StreamLost: it did not come to its end.
+        """
+        head, found, status = output.rpartition(b"\nE")
         if not found:
-            cause = cause_of(b"".join(output))
+            cause = cause_of(output)
             if known_cause(cause):
-                raise self.error("write below", builder.place, cause)
+                raise self.error("write below", place, cause)
             raise StreamLost(f"{reason} {cause}".strip())
         if status.strip() != b"0" and not FAILED.search(head):
-            raise self.error("write below", builder.place, cause_of(head))
+            raise self.error("write below", place, cause_of(head))
         return head
 
     async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:

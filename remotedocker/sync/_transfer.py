@@ -5,7 +5,9 @@ Content on its way: files into an archive or a script, and archives into files, 
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Any
 
 from attrs import frozen
@@ -17,9 +19,9 @@ from remotedocker.sync._packing import Member, write_members, write_parts
 from remotedocker.sync._script import PARTS, ScriptBuilder
 from remotedocker.sync._shellwords import PREAMBLE
 from remotedocker.sync._tar import END, TarReader
-from remotedocker.sync._tree import Entry
+from remotedocker.sync._tree import Entry, ancestors
 
-__all__ = ["Receiver", "SmallFile", "Tree", "archive", "read_small"]
+__all__ = ["Archive", "Receiver", "SmallFile", "Tree", "read_small"]
 
 _SMALL = 1024 * 1024
 """A file that has grown beyond so many bytes since it was found small is not printed by a shell."""
@@ -125,35 +127,77 @@ def _read_one(tree: Tree, write: WriteFile) -> SmallFile:
     return SmallFile(write, entry, b"".join(pieces)[start : start + entry.size], "")
 
 
-def archive(builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, str]) -> Iterator[bytes]:
-    """Yields the stage as a tar stream, the script last, when it is known which files could be read."""
-    missing: set[bytes] = set()
+def _directories(builder: ScriptBuilder) -> list[Member]:
+    """@return: all that the stage has, with those that nobody asked for by name, the parents first."""
+    asked = {member.name: member for member in builder.members() if member.entry.is_directory}
+    needed = {name.rpartition(b"/")[0] for name in builder.staged}
+    inner = {above for name in needed for above in ancestors(name)}
+    names = sorted({*needed, *inner, *asked} - {b""})
+    return [asked.get(name) or Member(name, Entry(stat.S_IFDIR | 0o700)) for name in names]
 
-    def note(member: Member, entry: Entry | None, reason: str) -> None:
-        operation = builder.staged[member.name]
-        if entry is None:
-            missing.add(member.name)
-        settle(operation, member, entry, reason)
 
-    def settle(operation: Operation, member: Member, entry: Entry | None, reason: str) -> None:
-        if entry is None:
-            skipped[id(operation)] = reason
-        elif isinstance(operation, WriteFile):
-            # Mostly it is what the scan saw; then one copy of that is enough.
-            sent[id(operation)] = member.entry if entry == member.entry else entry
+class Archive:
+    """
+    The stage of one push as tar streams: several that may be sent side by side, and what comes after them.
+    They are made in threads. Each has all directories: to make one that is missing is not safe for a C{tar}
+    beside others.
 
-    def present() -> Iterator[Member]:
-        for member in builder.members():
-            if member.link is not None and member.link in missing:
-                note(member, None, "the file that it is a hard link of could not be read")
+    @param sent: gets what each file was when it was read, by the C{id} of its operation.
+    @param skipped: gets why a file was left out.
+    """
+
+    def __init__(self, builder: ScriptBuilder, sent: dict[int, Entry], skipped: dict[int, str]) -> None:
+        self._builder = builder
+        self._sent = sent
+        self._skipped = skipped
+        self._directories = _directories(builder)
+        self._members = (member for member in builder.members() if not member.entry.is_directory)
+        self._links: list[Member] = []
+        self._missing: set[bytes] = set()
+        self._taking = Lock()
+
+    def share(self) -> Iterator[bytes]:
+        """Yields one of the streams, without its end. Each file and symbolic link goes into one of them."""
+        yield from write_members(self._directories, lambda *_: None)
+        yield from write_members(iter(self._next_member, None), self._note)
+
+    def _next_member(self) -> Member | None:
+        with self._taking:
+            for member in self._members:
+                if member.link is None:
+                    return member
+                self._links.append(member)
+            return None
+
+    def rest(self) -> Iterator[bytes]:
+        """Yields what needs those to be there, and the script, when it is known which files could be read."""
+        builder = self._builder
+        yield from write_members(self._linked(), self._note)
+        if builder.overwritten:
+            overwritten = iter(builder.overwritten)
+            yield from write_parts(
+                PARTS, builder.overwriting(), lambda *noted: self._settle(next(overwritten), *noted)
+            )
+        script = PREAMBLE + builder.prelude() + builder.script(self._skipped.keys()) + b"exit 0\n"
+        member = Member(b"s", Entry(0o100600), content=script)
+        yield from write_members([member], lambda *_: None)
+        yield END
+
+    def _linked(self) -> Iterator[Member]:
+        for member in self._links:
+            if member.link in self._missing:
+                self._note(member, None, "the file that it is a hard link of could not be read")
             else:
                 yield member
 
-    yield from write_members(present(), note)
-    if builder.overwritten:
-        overwritten = iter(builder.overwritten)
-        yield from write_parts(PARTS, builder.overwriting(), lambda *noted: settle(next(overwritten), *noted))
-    script = PREAMBLE + builder.prelude() + builder.script(skipped.keys()) + b"exit 0\n"
-    member = Member(b"s", Entry(0o100600), content=script)
-    yield from write_members([member], lambda *_: None)
-    yield END
+    def _note(self, member: Member, entry: Entry | None, reason: str) -> None:
+        if entry is None:
+            self._missing.add(member.name)
+        self._settle(self._builder.staged[member.name], member, entry, reason)
+
+    def _settle(self, operation: Operation, member: Member, entry: Entry | None, reason: str) -> None:
+        if entry is None:
+            self._skipped[id(operation)] = reason
+        elif isinstance(operation, WriteFile):
+            # Mostly it is what the scan saw; then one copy of that is enough.
+            self._sent[id(operation)] = member.entry if entry == member.entry else entry

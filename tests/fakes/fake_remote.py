@@ -66,6 +66,7 @@ class FakeRemote:
         @param filesystem: the remote's files.
         """
         self.destination = "me@remote"
+        self.round_trip = 0.0
         self.connected = True
         self.unavailable = False
         self.refused: Exception | None = None

@@ -123,6 +123,7 @@ class LocalRemote:
     """
 
     destination = "dev@here"
+    round_trip = 0.0
 
     def __init__(self, reactor: Any, home: Path, tools: Path | None = None) -> None:
         self.reactor = reactor

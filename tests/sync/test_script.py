@@ -27,7 +27,7 @@ from remotedocker.sync._operations import (
 )
 from remotedocker.sync._script import ScriptBuilder
 from remotedocker.sync._shellwords import PREAMBLE, print_literal, quote, timestamp
-from remotedocker.sync._transfer import Tree, archive, read_small
+from remotedocker.sync._transfer import Archive, Tree, read_small
 from remotedocker.sync._tree import Entry, entry_of
 
 ODD_NAMES = [
@@ -44,6 +44,11 @@ ODD_NAMES = [
     b"`id`",
 ]
 SHELLS = (["sh"], ["busybox", "sh"], ["bash", "--posix"])
+
+
+def whole(archive: Archive) -> bytes:
+    """@return: an archive that goes in one stream."""
+    return b"".join([*archive.share(), *archive.rest()])
 
 
 class WordTests(SynchronousTestCase):
@@ -137,7 +142,7 @@ class ScriptTestCase(SynchronousTestCase):
             builder.stage = bytes(stage)
             builder.add(operations)
             self.skipped: dict[int, str] = {}
-            stream = b"".join(archive(builder, {}, self.skipped))
+            stream = whole(Archive(builder, {}, self.skipped))
             subprocess.run(["tar", "-C", stage, "-xpf", "-"], input=stream, check=True, timeout=60)
             output = self.shell((stage / "s").read_bytes())
             subprocess.run(["rm", "-rf", stage], check=True, timeout=60)
@@ -348,7 +353,7 @@ class OperationTests(ScriptTestCase):
             builder.inline = {b"": b"new"} if inline else None
             builder.add([WriteFile(b"", self.entry(self.source), True, old)])
             if not inline:
-                stream = b"".join(archive(builder, {}, {}))
+                stream = whole(Archive(builder, {}, {}))
                 subprocess.run(["tar", "-C", self.stage, "-xpf", "-"], input=stream, check=True, timeout=60)
             self.assertEqual(self.shell(PREAMBLE + builder.prelude() + builder.script()), b"")
             self.assertEqual((self.there.read_bytes(), self.there.stat().st_ino), (b"new", old.inode))
