@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import Attribute, Interface
 
+from remotedocker._values import CommandResult, FileAttributes, FileKind, RemoteEntry
 from remotedocker.docker import (
     BindMount,
     ContainerEvent,
@@ -45,58 +45,6 @@ __all__ = [
     "IServices",
     "RemoteEntry",
 ]
-
-
-class FileKind:
-    """The type bits of C{st_mode} that matter here (POSIX C{S_IFMT})."""
-
-    DIRECTORY = 0o040000
-    FILE = 0o100000
-    SYMLINK = 0o120000
-
-
-@frozen
-class FileAttributes:
-    """
-    What is known, or to be set, about a file; None: not known, or to be left alone.
-
-    @ivar mode: C{st_mode} with its type bits when read; permission bits when set.
-    @ivar size: bytes.
-    @ivar uid: owner, by number.
-    @ivar gid: group, by number.
-    @ivar mtime: whole seconds since the epoch (SFTP version 3 has no finer time).
-    """
-
-    mode: int | None = None
-    size: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    mtime: int | None = None
-
-
-@frozen
-class RemoteEntry:
-    """One name in a remote directory, and what C{lstat} says of it."""
-
-    name: bytes
-    attributes: FileAttributes
-
-
-@frozen
-class CommandResult:
-    """
-    How a remote command ended.
-
-    @ivar status: exit status, or None when a signal ended it.
-    @ivar signal: the signal's name without C{SIG}, or C{""}.
-    @ivar stdout: all of it.
-    @ivar stderr: the last 64 KiB of it.
-    """
-
-    status: int | None
-    signal: str
-    stdout: bytes
-    stderr: bytes
 
 
 class IRemoteObserver(Interface):
@@ -236,10 +184,17 @@ class IContainerObserver(Interface):
     def container_event(event: ContainerEvent) -> None:
         """One event, in the daemon's order, each once."""
 
-    def containers_listed(containers: Sequence[Mapping[str, Any]]) -> None:
+    def containers_listed(containers: Sequence[Mapping[str, Any]]) -> Deferred[None]:
         """
         The daemon's whole C{GET /containers/json?all=1}, after each (re)connection of the event
         stream and before the events that follow it.
+
+        @return: fires when ports are what the list says, as far as they can be. Never fails.
+        """
+
+    def list_settled() -> None:
+        """
+        Every observer has dealt with a list that was made on the login that stands. Told once for each list.
         """
 
 
@@ -362,8 +317,15 @@ class IMirrors(Interface):
     def stopped(container_id: str) -> None:
         """The container is down."""
 
-    def release(container_id: str) -> None:
-        """The container is gone."""
+    def release(container_id: str) -> Deferred[None]:
+        """The container is gone. Fires as L{collect}; before L{resynced} it waits for that."""
+
+    def resynced() -> None:
+        """
+        Since the last login containers were listed and ports put right: the remote is looked at again where
+        something runs, or is still owed. Until then only what somebody waits for is done (L{place}, L{ready},
+        L{collect}).
+        """
 
     def containers() -> frozenset[str]:
         """

@@ -139,9 +139,12 @@ class Services:
         if self._mounted:
             self._background(lambda: self._look_at_mounts(event.container_id))
 
-    def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> None:
+    def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> Deferred[None]:
         """See L{IContainerObserver.containers_listed}: services are listed, too."""
-        self._background(partial(self._list, containers))
+        return self._background(partial(self._list, containers))
+
+    def list_settled(self) -> None:
+        """See L{IContainerObserver.list_settled}: the mirrors of services are told with all others."""
 
     # In turn.
 
@@ -275,13 +278,15 @@ class Services:
 
         return self._lock.run(lambda: Deferred.fromCoroutine(run()))
 
-    def _background(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does C{work} in turn, for nobody who waits."""
+    def _background(self, work: Callable[[], Awaitable[None]]) -> Deferred[None]:
+        """Does C{work} in turn. @return: fires after it, and never fails."""
 
         async def run() -> None:
             await self._in_turn(lambda: self._in_spite_of(work))
 
-        Deferred.fromCoroutine(run()).addErrback(lambda failure: self._log.failure("services", failure))
+        return Deferred.fromCoroutine(run()).addErrback(
+            lambda failure: self._log.failure("services", failure)
+        )
 
     async def _in_spite_of(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does C{work}; a failure is logged, the next event or list tries again."""

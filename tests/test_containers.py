@@ -118,8 +118,11 @@ class FilesNeighbour:
     def stopped(self, container_id: str) -> None:
         self.calls.append(("stopped", container_id))
 
-    def release(self, container_id: str) -> None:
-        self.calls.append(("mirrors.release", container_id))
+    def release(self, container_id: str) -> Deferred[None]:
+        return self._answer("mirrors.release", container_id)
+
+    def resynced(self) -> None:
+        self.calls.append(("resynced",))
 
     def containers(self) -> frozenset[str]:
         return self.owed
@@ -335,7 +338,7 @@ class ContainersTests(SynchronousTestCase):
         self.successResultOf(self.containers.starting(ID))
         self.neighbours.documents.clear()
         self.successResultOf(self.containers.started(ID, True))
-        self.assertEqual(self.calls[-3:], [("mirrors.release", ID), ("forget", ID), ("collect", ID)])
+        self.assertEqual(self.calls[-2:], [("mirrors.release", ID), ("forget", ID)])
 
     def test_publish_all_opens_what_is_found(self) -> None:
         """A port that C{-P} published is opened at any local number once it is known."""
@@ -449,7 +452,7 @@ class ContainersTests(SynchronousTestCase):
         """When it is removed, everything of it is forgotten."""
         self.create()
         self.event("destroy")
-        self.assertEqual(self.calls, [("mirrors.release", ID), ("forget", ID), ("collect", ID)])
+        self.assertEqual(self.calls, [("mirrors.release", ID), ("forget", ID)])
         self.calls.clear()
         self.event("die")
         self.assertEqual(self.calls, [])
@@ -458,7 +461,7 @@ class ContainersTests(SynchronousTestCase):
         """Until its files are back a removed container can be waited for; one of the same name is another."""
         self.create()
         back: Deferred[None] = Deferred()
-        self.neighbours.answers["collect"] = back
+        self.neighbours.answers["mirrors.release"] = self.neighbours.answers["collect"] = back
         self.event("destroy")
         held = self.containers.collect("web")
         self.assertNoResult(held)
@@ -509,6 +512,58 @@ class ContainersTests(SynchronousTestCase):
         self.containers.containers_listed([{**summary, "State": "exited"}])
         self.assertEqual(self.calls[-2:], [("stopped", ID), ("release", ID)])
 
+    def listed(self, **more: Any) -> Deferred[None]:
+        """The list has the container, which runs."""
+        summary = {"Id": ID, "Names": ["/web"], "State": "running", "Labels": {}, "Mounts": [], **more}
+        return self.containers.containers_listed([summary])
+
+    def test_order_after_a_login(self) -> None:
+        """
+        A list is dealt with when the ports lead where they should; the mirrors are told after that, for all
+        of them at once.
+        """
+        self.create()
+        published: Deferred[None] = Deferred()
+        self.neighbours.answers["publish"] = published
+        dealt = self.listed()
+        self.assertNoResult(dealt)
+        self.assertEqual(self.named(), ["attach", "inspect", "running", "reserve", "publish"])
+        published.callback(None)
+        self.successResultOf(dealt)
+        self.assertNotIn("resynced", self.named())
+        self.containers.list_settled()
+        self.assertEqual(self.calls[-1], ("resynced",))
+
+    def test_order_without_ports(self) -> None:
+        """With C{--no-forward}, where ports cannot be had, and without containers, it is dealt with, too."""
+        self.create()
+        self.neighbours.answers["reserve"] = PortUnavailable(
+            name="web", container_id=ID, address="127.0.0.1:8080"
+        )
+        self.successResultOf(self.listed())
+        self.make(PortPolicy(forward=False))
+        self.create()
+        self.successResultOf(self.listed())
+        self.assertNotIn("reserve", self.named())
+        self.make(PortPolicy())
+        self.successResultOf(self.containers.containers_listed([]))
+
+    def test_order_with_files_to_come(self) -> None:
+        """
+        Neither the last words of one that is gone nor a start that waits for its files hold a list up: files
+        may wait for the list.
+        """
+        self.create()
+        self.neighbours.documents.clear()
+        self.neighbours.answers["mirrors.release"] = Deferred()
+        self.successResultOf(self.listed())
+        self.assertEqual(self.calls[-1], ("forget", ID))
+        self.make(PortPolicy())
+        self.create()
+        self.neighbours.answers["ready"] = Deferred()
+        self.assertNoResult(self.containers.starting(ID))
+        self.successResultOf(self.listed())
+
     def test_list_without_a_known_one(self) -> None:
         """What is not listed is asked for before it is forgotten: it may be newer than the list."""
         self.create()
@@ -516,7 +571,7 @@ class ContainersTests(SynchronousTestCase):
         self.assertIn("publish", self.named())
         self.neighbours.documents.clear()
         self.containers.containers_listed([])
-        self.assertEqual(self.calls[-2:], [("forget", ID), ("collect", ID)])
+        self.assertEqual(self.calls[-2:], [("mirrors.release", ID), ("forget", ID)])
 
     def test_list_without_one_of_which_files_are_owed(self) -> None:
         """Of what ran through an agent before, and is gone or somebody else's, the mirrors are told, too."""

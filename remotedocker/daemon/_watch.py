@@ -10,6 +10,8 @@ Truth is what the list says; events say when it changes. So that nothing falls b
  3. list the containers, tell the observers;
  4. tell them the events, those that came meanwhile first. C{since} includes its moment, so what was told
     before is dropped by time, id and action.
+
+When the observers have dealt with the list, and the login that it was made on still stands, they are told.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -72,6 +74,7 @@ class EventWatch:
         self._complaint = ""
         self._again_at_once = False
         self._stopped = False
+        self._login = 0
 
     def add_observer(self, observer: IContainerObserver) -> None:
         """Tells C{observer} of everything from the next list on, which is made at once."""
@@ -102,6 +105,7 @@ class EventWatch:
     def disconnected(self, reason: Exception) -> None:
         """See L{IRemoteObserver.disconnected}."""
         self._pong.forget()
+        self._login += 1
 
     async def _run(self) -> None:
         """
@@ -132,6 +136,7 @@ class EventWatch:
     async def _round(self) -> Exception:
         """@return: why the stream ended, if everything could be opened before."""
         stream: EventsProtocol | None = None
+        login = self._login
         try:
             answer = await self._questions.ask("HEAD", "/_ping")
             self._pong.keep(answer.head)
@@ -140,7 +145,7 @@ class EventWatch:
             await self._questions.connect(stream)
             self._stream = stream
             await self._questions.in_time(stream.opened)
-            self._tell_list(await self._listing())
+            self._tell_list(await self._listing(), login)
             sink.open()
             self._log.info("following the events of the daemon on {host}", host=self._remote.destination)
             self._complaint = ""
@@ -163,12 +168,25 @@ class EventWatch:
             query["since"] = f"{self._since // _SECOND}.{self._since % _SECOND:09d}"
         return "/events?" + urlencode(query)
 
-    def _tell_list(self, containers: Sequence[Mapping[str, Any]]) -> None:
-        for observer in self._observers:
-            try:
-                observer.containers_listed(containers)
-            except Exception:
-                self._log.failure("{observer} failed at the list of containers", observer=observer)
+    def _tell_list(self, containers: Sequence[Mapping[str, Any]], login: int) -> None:
+        """
+        @param login: the one on which it was asked for.
+        """
+
+        def settled(result: object) -> None:
+            if login == self._login and not self._stopped:
+                self._tell_all(lambda observer: observer.list_settled())
+
+        done = self._tell_all(lambda observer: observer.containers_listed(containers))
+        DeferredList(done).addCallback(settled)
+
+    def _tell_all(self, tell: Callable[[IContainerObserver], object]) -> list[Deferred[Any]]:
+        """@return: for each observer, fires when it is done; one that fails is logged."""
+
+        def failed(failure: Failure, observer: IContainerObserver) -> None:
+            self._log.failure("{observer} failed at the list of containers", failure, observer=observer)
+
+        return [maybeDeferred(tell, observer).addErrback(failed, observer) for observer in self._observers]
 
     def _tell(self, events: Iterable[ContainerEvent]) -> None:
         for event in events:

@@ -58,13 +58,18 @@ class _Wish:
 
 @define
 class Means:
-    """What mirrors work with."""
+    """
+    What mirrors work with.
+
+    @ivar resynced: whether passes may be made that nobody waits for (L{IMirrors.resynced}).
+    """
 
     reactor: Any
     host: Host
     run: InThread
     configuration: SyncConfiguration
     trash: Trash
+    resynced: Callable[[], bool] = lambda: True
     watcher: Callable[..., Any] = make_watcher
     names: Callable[[bytes], Names] = names_of
 
@@ -214,7 +219,19 @@ class Mirror:
 
     def _now(self) -> None:
         self._soon = None
-        self._start()
+        if self._means.resynced():
+            self._start()
+
+    def resume(self) -> None:
+        """Makes the passes that were not made before the resync."""
+        if any(self.users.values()):
+            self.wish(remote=True).addErrback(lambda _: None)
+        elif self._changes_known:
+            self._later(_FIRST)
+
+    @property
+    def _changes_known(self) -> bool:
+        return bool(self._dirty) or self._whole and self._watcher is not None
 
     def wish(self, remote: bool) -> Deferred[None]:
         """
@@ -257,7 +274,7 @@ class Mirror:
             )
             for wish in wishes:
                 wish.done.errback(self.passes.failed(reason))
-            if (self._dirty or self._whole and self._watcher is not None) and not self._failing:
+            if self._changes_known and not self._failing:
                 self._later(_REST)
 
     _failing = False
@@ -386,7 +403,7 @@ class Mirror:
 
     def _poll(self) -> None:
         self._polling = None
-        if not self._means.host.remote.connected:
+        if not self._means.host.remote.connected or not self._means.resynced():
             self._poll_later()
             return
         self.wish(remote=True).addErrback(lambda _: None).addBoth(lambda _: self._poll_later())

@@ -53,11 +53,13 @@ class Mirrors:
         run = in_thread_of(reactor)
         self._host = Host(remote, configuration.sync_root, configuration.agent_id, run)
         trash = Trash(state / "trash")
-        self._means = Means(reactor, self._host, run, configuration, trash)
+        self._means = Means(reactor, self._host, run, configuration, trash, lambda: self._resynced)
         self._mirrors: dict[bytes, Mirror] = {}
         self._used: dict[str, dict[bytes, bool]] = {}
         self._running: set[str] = set()
         self._ending: dict[str, Deferred[None]] = {}
+        self._resynced = False
+        self._leaving: dict[str, Deferred[None]] = {}
         self._base = ""
         self._early: dict[str, dict[str, bool]] = {}
         self._writes: dict[str, set[str]] = {}
@@ -96,8 +98,8 @@ class Mirrors:
         return Deferred.fromCoroutine(self._stop())
 
     def connected(self) -> None:
-        """See L{IRemoteObserver}: looks at the remote again where something runs, or is still owed."""
-        Deferred.fromCoroutine(self._reconnected()).addErrback(self._quietly)
+        """See L{IRemoteObserver}. Only paths can be translated from now on; trees wait for L{resynced}."""
+        Deferred.fromCoroutine(self._find_base()).addErrback(self._quietly)
 
     async def _find_base(self) -> bytes:
         """@return: where the mirrors are; what was attached before that was known is attached now."""
@@ -108,12 +110,24 @@ class Mirrors:
             self.attach(container_id, sources)
         return base
 
-    async def _reconnected(self) -> None:
+    def resynced(self) -> None:
+        """See L{IMirrors.resynced}."""
+        if self._configuration.mode is not SyncMode.OFF and not (self._resynced and self._base):
+            self._resynced = True
+            Deferred.fromCoroutine(self._resume()).addErrback(self._quietly)
+
+    async def _resume(self) -> None:
         await self._find_base()
+        if not self._resynced:
+            return  # the login was lost meanwhile
         for mirror in list(self._mirrors.values()):
-            if any(mirror.users.values()):
-                mirror.wish(remote=True).addErrback(self._quietly)
-        for user in self._owed.sources.keys() - self._running:
+            mirror.resume()
+        leaving, self._leaving = self._leaving, {}
+        for user, left in leaving.items():
+            # A service may have come back.
+            released = succeed(None) if user in self._running else self.release(user)
+            released.chainDeferred(left)
+        for user in self._owed.sources.keys() - self._running - leaving.keys():
             self._finish(user) if user in self._used else self.release(user)
 
     def _quietly(self, failure: Any) -> None:
@@ -122,6 +136,7 @@ class Mirrors:
 
     def disconnected(self, reason: Exception) -> None:
         """See L{IRemoteObserver}."""
+        self._resynced = False
         for mirror in self._mirrors.values():
             mirror.lost()
 
@@ -298,13 +313,7 @@ class Mirrors:
         """See L{IMirrors.collect}; for one that was released, of what it had last."""
         ending = self._ending.get(container_id)
         if ending is not None:
-            followed: Deferred[None] = Deferred()
-
-            def follow(result: None) -> None:
-                followed.callback(None)
-
-            ending.addCallback(follow)
-            return followed
+            return _after(ending)
         found: Deferred[Any] = succeed(None)
         if container_id in self._early:
             found = Deferred.fromCoroutine(self._find_base()).addErrback(self._quietly)
@@ -339,22 +348,28 @@ class Mirrors:
         self._running.discard(container_id)
         for mirror, _ in self._of(container_id):
             mirror.use(container_id, False)
-        if container_id in self._used and container_id in self._owed.sources:
+        if self._resynced and container_id in self._used and container_id in self._owed.sources:
             self._finish(container_id)
 
-    def release(self, container_id: str) -> None:
+    def release(self, container_id: str) -> Deferred[None]:
         """See L{IMirrors.release}."""
         self._running.discard(container_id)
         self._early.pop(container_id, None)
-        if not self._base or container_id in self._ending:
-            return
+        if container_id in self._ending:
+            return _after(self._ending[container_id])
+        if container_id not in self._used and container_id not in self._owed.sources:
+            return succeed(None)
+        if not self._resynced or not self._base:
+            for mirror, _ in self._of(container_id):
+                mirror.use(container_id, False)
+            return _after(self._leaving.setdefault(container_id, Deferred()))
         if container_id not in self._used:
             # Of what the daemon has no more, only what is owed is known.
             self.attach(container_id, dict.fromkeys(self._owed.sources.get(container_id, ()), False))
         self._writes.pop(container_id, None)
         if container_id not in self._used:
             self._owed.settle(container_id)
-            return
+            return succeed(None)
         ending = self._finish(container_id)
         mirrors = self._of(container_id)
         del self._used[container_id]
@@ -366,7 +381,7 @@ class Mirrors:
                 for mirror, _ in mirrors:
                     mirror.leave(container_id)
 
-        ending.addCallback(ended)
+        return _after(ending.addCallback(ended))
 
     def laptop_path(self, remote_path: str) -> str | None:
         """See L{IMirrors.laptop_path}."""
@@ -386,6 +401,17 @@ class Mirrors:
             write_atomically(self._state / "conflicts", b"".join(path + b"\n" for path in paths))
         except OSError as error:
             self._log.warn("The list of conflicts cannot be written: {reason}", reason=error)
+
+
+def _after(first: Deferred[None]) -> Deferred[None]:
+    """@return: fires after C{first}, which goes on to its other callbacks."""
+    following: Deferred[None] = Deferred()
+
+    def follow(result: None) -> None:
+        following.callback(None)
+
+    first.addCallback(follow)
+    return following
 
 
 def _place(real: bytes) -> bytes:

@@ -141,26 +141,35 @@ class RemoteHost:
         try:
             if self._shell is not None and self._shell.alive and self._facts is not None:
                 return self._shell
-            factory = ProtocolFactory.forProtocol(Shell)
-            shell = await self.remote.command_endpoint("exec sh").connect(factory)
-            assert isinstance(shell, Shell)
-            self._shell, self._facts = shell, None
-            if self._closed:
-                await self._end()
-                raise StreamLost("remotedocker is stopping")
             try:
-                self._facts = await self._ask_facts(shell)
-            except StreamLost as lost:
-                if self.remote.connected and not self._closed:
-                    raise NoShell(str(lost)) from lost
-                raise
-            except RemoteDockerError:
-                await self._end()
-                raise
+                shell = await self._open()
+            except NoShell:
+                # Or it was lost with its connection, and another one, or the next login, stands.
+                shell = await self._open()
             self._commands.prepare()
             return shell
         finally:
             self._opening.release()
+
+    async def _open(self) -> Shell:
+        """@raise NoShell: it ended before it had answered, while a login stood."""
+        factory = ProtocolFactory.forProtocol(Shell)
+        shell = await self.remote.command_endpoint("exec sh").connect(factory)
+        assert isinstance(shell, Shell)
+        self._shell, self._facts = shell, None
+        if self._closed:
+            await self._end()
+            raise StreamLost("remotedocker is stopping")
+        try:
+            self._facts = await self._ask_facts(shell)
+        except StreamLost as lost:
+            if self.remote.connected and not self._closed:
+                raise NoShell(str(lost)) from lost
+            raise
+        except RemoteDockerError:
+            await self._end()
+            raise
+        return shell
 
     async def _ask_facts(self, shell: Shell) -> Facts:
         token = secrets.token_hex(12).encode("ascii")

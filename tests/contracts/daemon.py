@@ -8,11 +8,12 @@ The mixin is for a C{TestCase} that provides a L{DaemonFixture}.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -68,22 +69,31 @@ class RecordingObserver:
 
     @ivar lists: each list's ids.
     @ivar events: action and id, and C{("listed", "")} for each list.
+    @ivar settled: how many lists were dealt with by everybody.
+    @ivar dealing: what a list is answered with.
     """
 
     def __init__(self) -> None:
         self.lists: list[set[str]] = []
         self.events: list[tuple[str, str]] = []
         self.attributes: list[Mapping[str, str]] = []
+        self.settled = 0
+        self.dealing: Callable[[], Deferred[None]] = lambda: succeed(None)
 
     def container_event(self, event: ContainerEvent) -> None:
         """Kept."""
         self.events.append((event.action, event.container_id))
         self.attributes.append(event.attributes)
 
-    def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> None:
+    def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> Deferred[None]:
         """Kept."""
         self.lists.append({container["Id"] for container in containers})
         self.events.append(("listed", ""))
+        return self.dealing()
+
+    def list_settled(self) -> None:
+        """Counted."""
+        self.settled += 1
 
     def of(self, container_id: str) -> list[str]:
         """What happened to one container, and all lists; not to its networks, for only an engine has any."""

@@ -160,7 +160,7 @@ class RoundTests(WatchCase):
                 """Fails."""
                 raise KeyError("event")
 
-            def containers_listed(self, containers: object) -> None:
+            def containers_listed(self, containers: object) -> Deferred[None]:
                 """Fails."""
                 raise KeyError("list")
 
@@ -171,7 +171,75 @@ class RoundTests(WatchCase):
         container_id = self.daemon.create("a")
         self.pump()
         self.assertEqual(other.of(container_id), ["listed", "create"])
+        self.assertEqual(other.settled, 1)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+
+class SettledTests(WatchCase):
+    """When the observers are told that all of them have dealt with a list."""
+
+    def setUp(self) -> None:
+        """Two observers, of which the second takes its time."""
+        super().setUp()
+        self.slow = RecordingObserver()
+        self.slow.dealing = self.deal
+        self.dealing: list[Deferred[None]] = []
+        self.client.watch(self.slow)
+
+    def deal(self) -> Deferred[None]:
+        """A list is being dealt with."""
+        self.dealing.append(Deferred())
+        return self.dealing[-1]
+
+    def settled(self) -> tuple[int, int]:
+        """How often each of the two was told."""
+        return self.observer.settled, self.slow.settled
+
+    def test_all(self) -> None:
+        """All are told when the last one is done; events do not wait for that."""
+        self.start()
+        container_id = self.daemon.create("a")
+        self.pump()
+        self.assertEqual(self.slow.of(container_id), ["listed", "create"])
+        self.assertEqual(self.settled(), (0, 0))
+        self.dealing[0].callback(None)
+        self.assertEqual(self.settled(), (1, 1))
+
+    def test_another_login(self) -> None:
+        """What belongs to a login that was lost settles nothing: its list says nothing of the next one."""
+        self.start()
+        self.remote.log_out()
+        self.pump()
+        self.dealing[0].callback(None)
+        self.assertEqual(self.settled(), (0, 0))
+        self.daemon.overrides["/containers/json"] = None
+        self.remote.log_in()
+        self.again()
+        self.assertEqual((len(self.dealing), self.settled()), (1, (0, 0)))
+        del self.daemon.overrides["/containers/json"]
+        self.daemon.drop_connections()
+        self.again()
+        self.dealing[1].callback(None)
+        self.assertEqual(self.settled(), (1, 1))
+
+    def test_login_lost_and_back(self) -> None:
+        """So it is when the next login is there before the list of the one before was dealt with."""
+        self.start()
+        self.remote.log_out()
+        self.remote.log_in()
+        self.again()
+        self.assertEqual(len(self.dealing), 2)
+        self.dealing[0].callback(None)
+        self.assertEqual(self.settled(), (0, 0))
+        self.dealing[1].callback(None)
+        self.assertEqual(self.settled(), (1, 1))
+
+    def test_stopped(self) -> None:
+        """Nobody is told after the end."""
+        self.start()
+        self.client.stop()
+        self.dealing[0].callback(None)
+        self.assertEqual(self.settled(), (0, 0))
 
 
 class PongTests(WatchCase):

@@ -24,6 +24,7 @@ reactor: Any = _reactor
 async def _mount(laptop: str, home: Path, state: Path) -> None:
     mirrors = Mirrors(reactor, LocalRemote(reactor, home), SyncConfiguration(agent_id="a1b2"), state)
     mirrors.start()
+    mirrors.resynced()
     (placed,) = await mirrors.place([BindMount(laptop, "/x")])
     sys.stdout.write("placed\n")
     sys.stdout.flush()

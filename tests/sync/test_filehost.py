@@ -15,7 +15,6 @@ from remotedocker.docker import PlacedMount
 from remotedocker.errors import RemoteFileError
 from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
 from remotedocker.ssh import Remote, SSHConfiguration
-from remotedocker.sync import Mirrors, SyncConfiguration
 from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._host import Host
 from tests.fakes.filesystem import MemoryFilesystem
@@ -44,11 +43,7 @@ class FileHostTests(MirrorsTestCase):
         """Makes both sides."""
         super().setUp()
         self.files_only = _FilesOnly(self.home)
-        self.mirrors = Mirrors(
-            reactor, self.files_only, SyncConfiguration(agent_id="a1b2"), self.state / "files-only"
-        )
-        self.mirrors.start()
-        self.addCleanup(self.mirrors.stop)
+        self.mirrors = self.make(self.files_only, self.state / "files-only")
 
     def there(self, placed: PlacedMount) -> dict[bytes, bytes | None]:
         """@return: the remote's tree."""
@@ -235,14 +230,7 @@ class FileHostTests(MirrorsTestCase):
 
     async def test_kept_directory(self) -> None:
         """A directory that stays there for what is ignored in it does not come back."""
-        self.mirrors = Mirrors(
-            reactor,
-            self.files_only,
-            SyncConfiguration(agent_id="a1b2", ignore=("*.log",)),
-            self.state / "other",
-        )
-        self.mirrors.start()
-        self.addCleanup(self.mirrors.stop)
+        self.mirrors = self.make(self.files_only, self.state / "other", ignore=("*.log",))
         (self.laptop / "d").mkdir()
         (self.laptop / "stays").write_text("x")
         placed = await self.mount(self.laptop)
@@ -286,10 +274,7 @@ class RealFileHostTests(MirrorsTestCase):
         remote.start()
         self.addCleanup(remote.stop)
         await remote.when_connected()
-        sync = SyncConfiguration(agent_id="a1b2", sync_root=str(top / "root"))
-        self.mirrors = Mirrors(reactor, remote, sync, self.state / "real")
-        self.mirrors.start()
-        self.addCleanup(self.mirrors.stop)
+        self.mirrors = self.make(remote, self.state / "real", sync_root=str(top / "root"))
         for number in range(200):
             file = self.laptop / f"d{number % 7}" / f"f{number}"
             file.parent.mkdir(exist_ok=True)

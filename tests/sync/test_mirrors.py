@@ -14,16 +14,19 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from attrs import define
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from remotedocker.docker import BindMount, MountForm, PlacedMount
 from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, TreeTooLarge
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
+from remotedocker.sync._mirror import Mirror
 from remotedocker.sync._shell import Shell
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote, busybox_tools
@@ -57,6 +60,27 @@ def tree(root: Path) -> dict[str, Any]:
     return found
 
 
+@implementer(IRemoteObserver)
+@define
+class Resync:
+    """
+    Tells mirrors that the containers are listed and the ports put right.
+
+    @ivar prompt: whether it does so at once at each login; otherwise a test does.
+    """
+
+    mirrors: Mirrors
+    prompt: bool = True
+
+    def connected(self) -> None:
+        """See L{IRemoteObserver}."""
+        if self.prompt:
+            self.mirrors.resynced()
+
+    def disconnected(self, reason: Exception) -> None:
+        """See L{IRemoteObserver}."""
+
+
 class MirrorsTestCase(TestCase):
     """A laptop's directory, a remote's home, and mirrors between them."""
 
@@ -74,10 +98,18 @@ class MirrorsTestCase(TestCase):
         self.remote = LocalRemote(reactor, self.home, busybox_tools(top) if self.busybox else None)
         self.mirrors: Mirrors = self.make()
 
-    def make(self, **options: Any) -> Mirrors:
+    def make(
+        self, remote: Any = None, state: Path | None = None, prompt: bool = True, **options: Any
+    ) -> Mirrors:
         """@return: mirrors that are stopped with the test."""
-        mirrors = Mirrors(reactor, self.remote, SyncConfiguration(agent_id="a1b2", **options), self.state)
+        remote = remote or self.remote
+        configuration = SyncConfiguration(**{"agent_id": "a1b2", **options})
+        mirrors = Mirrors(reactor, remote, configuration, state or self.state)
         mirrors.start()
+        self.resync = Resync(mirrors, prompt)
+        remote.add_observer(self.resync)
+        if remote.connected:
+            self.resync.connected()
         self.addCleanup(mirrors.stop)
         return mirrors
 
@@ -813,11 +845,7 @@ class OwedTests(MirrorsTestCase):
         """What lies below another directory of the remote now is no mirror, and is not owed any more."""
         await self.mount(self.laptop)
         await self.mirrors.stop()
-        mirrors = Mirrors(
-            reactor, self.remote, SyncConfiguration(agent_id="a1b2", sync_root="elsewhere"), self.state
-        )
-        mirrors.start()
-        self.addCleanup(mirrors.stop)
+        mirrors = self.make(sync_root="elsewhere")
         await wait_until(reactor, lambda: mirrors.laptop_path(f"{self.home}/elsewhere/a1b2/x"))
         mirrors.release("c1")
         self.assertEqual(mirrors.containers(), frozenset())
@@ -864,3 +892,126 @@ class OwedTests(MirrorsTestCase):
         self.mirrors.attach("c1", {placed.remote_source: False})
         self.mirrors.running("c1")
         await self.equal(placed)
+
+
+class ResyncTests(MirrorsTestCase):
+    """After a login files wait until the containers were listed and the ports put right."""
+
+    async def lost_and_back(self) -> PlacedMount:
+        """Both sides change while there is no login; then there is one, and no list yet."""
+        placed = await self.mount(self.laptop)
+        self.resync.prompt = False
+        self.remote.lose()
+        await wait_until(reactor, lambda: self.mirror()._worker is None)
+        (self.laptop / "here").write_text("x")
+        (Path(placed.remote_source) / "there").write_text("y")
+        self.remote.restore()
+        return placed
+
+    def mirror(self) -> Mirror:
+        """@return: that of the laptop's directory."""
+        return self.mirrors._mirrors[os.fsencode(self.laptop)]
+
+    async def unasked(self) -> None:
+        """Waits until a change was noticed, and it was time for a pass and for a look."""
+        mirror = self.mirror()
+        polling = mirror._polling
+        assert polling is not None
+        await wait_until(
+            reactor, lambda: mirror._dirty and mirror._soon is None and mirror._polling is not polling
+        )
+
+    async def test_waits(self) -> None:
+        """Neither what changed here nor what changed there travels before that; both do after it."""
+        placed = await self.lost_and_back()
+        await self.unasked()
+        self.assertIsNone(self.mirror()._worker)
+        self.assertEqual(sorted(tree(self.laptop)), ["here"])
+        self.assertEqual(sorted(tree(Path(placed.remote_source))), ["there"])
+        self.mirrors.resynced()
+        await self.equal(placed)
+        self.assertEqual(sorted(tree(self.laptop)), ["here", "there"])
+
+    async def test_asked_for(self) -> None:
+        """What a client waits for is done: the daemon that would list may be down, and then nothing would."""
+        placed = await self.lost_and_back()
+        await self.mirrors.ready("c1")
+        self.assertTrue((Path(placed.remote_source) / "here").exists())
+        await self.mirrors.collect("c1")
+        self.assertTrue((self.laptop / "there").exists())
+        other = self.laptop.parent / "other"
+        other.mkdir()
+        (other / "file").write_text("x")
+        placed = await self.mount(other, "c2")
+        self.assertEqual(tree(other), tree(Path(placed.remote_source)))
+
+    async def test_lost_again(self) -> None:
+        """A login that is lost again before the trees are looked at leaves that to the next list."""
+        placed = await self.lost_and_back()
+        self.mirrors.resynced()
+        self.remote.lose()
+        self.remote.restore()
+        await self.unasked()
+        self.assertIsNone(self.mirror()._worker)
+        self.assertFalse((self.laptop / "there").exists())
+        self.mirrors.resynced()
+        await self.equal(placed)
+
+    async def test_first_login(self) -> None:
+        """A new agent knows the paths at its login, and looks at the trees after the first list."""
+        placed = await self.mount(self.laptop)
+        await self.mirrors.stop()
+        (Path(placed.remote_source) / "out").write_text("words")
+        self.mirrors = self.make(prompt=False)
+        await wait_until(reactor, lambda: self.mirrors.laptop_path(placed.remote_source))
+        mirror = self.mirror()
+        await wait_until(reactor, lambda: mirror._soon is None)
+        self.assertIsNone(mirror._worker)
+        self.mirrors.resynced()
+        await wait_until(reactor, (self.laptop / "out").exists)
+
+    async def test_ended_meanwhile(self) -> None:
+        """What the list says has ended is brought back after it; who waits for a removed one is told then."""
+        for name in ("c1", "c2"):
+            placed = await self.mount(self.laptop, name)
+        await self.lost_and_back()
+        self.mirrors.stopped("c1")
+        released = self.mirrors.release("c2")
+        again = self.mirrors.release("c2")
+        self.assertIsNone(self.mirror()._worker)
+        self.assertFalse(released.called or again.called)
+        self.mirrors.resynced()
+        await released
+        await again
+        self.assertTrue((self.laptop / "there").exists())
+        await wait_until(reactor, lambda: not self.mirrors.containers())
+        self.assertEqual(self.mirror().users, {"c1": False})
+        await self.mirrors.release("c1")
+        self.assertEqual(self.mirror().users, {})
+        await self.equal(placed)
+
+    async def test_service_back(self) -> None:
+        """A service that was not listed once, and is again before the trees are looked at, is followed on."""
+        mount = BindMount(str(self.laptop), "/x", form=MountForm.SERVICE)
+        (placed,) = await self.mirrors.place([mount])
+        self.mirrors.serving({placed.remote_source: False})
+        self.resync.prompt = False
+        self.remote.lose()
+        self.remote.restore()
+        self.mirrors.serving({})
+        self.mirrors.serving({placed.remote_source: False})
+        self.mirrors.resynced()
+        (Path(placed.remote_source) / "out").write_text("words")
+        await wait_until(reactor, (self.laptop / "out").exists)
+        self.assertEqual(list(self.mirror().users.values()), [True])
+
+    async def test_nothing_mirrored(self) -> None:
+        """One without mirrors, and with C{off} any, is gone at once."""
+        self.resync.prompt = False
+        self.remote.lose()
+        await self.mirrors.release("c9")
+        self.mirrors = self.make(mode=SyncMode.OFF, prompt=False)
+        self.mirrors.attach("c1", {"/x": False})
+        self.mirrors.running("c1")
+        self.mirrors.resynced()
+        await self.mirrors.release("c1")

@@ -242,6 +242,15 @@ class HostTests(RemoteTestCase):
         self.remote.restore()
         self.assertEqual(await self.host.ask(b"echo x"), b"x\n")
 
+    async def test_lost_at_its_begin(self) -> None:
+        """A shell that is lost before it has answered, while there is a login (again), is asked for again."""
+        host = self.make_host("other")
+        asked = Deferred.fromCoroutine(host.ask(b"echo x"))
+        await wait_until(reactor, lambda: len(self.remote.processes) == 2)
+        self.remote.lose()
+        self.remote.restore()
+        self.assertEqual(await asked, b"x\n")
+
     async def test_login_lost_in_a_stream(self) -> None:
         """A stream fails when the login is lost in it, either way, and nothing hangs."""
         self.file("big", b"x" * 3_000_000)
