@@ -11,12 +11,11 @@ from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError
 from remotedocker.interfaces import IRemote
-from remotedocker.sync._filehost import FileHost
+from remotedocker.sync._filehost import FileHost, FileSink
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._listing import Listed
 from remotedocker.sync._operations import Operation
 from remotedocker.sync._remote import Facts, NoShell, Pushed, RemoteHost
-from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
 
 __all__ = ["Host"]
@@ -91,6 +90,6 @@ class Host:
         """Does C{operations} on the remote."""
         return await (await self._way()).push(tree, operations, guarded=guarded, again=again)
 
-    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: FileSink) -> None:
         """Reads files of the remote."""
         await (await self._way()).fetch(tree, paths, sink)

@@ -335,10 +335,12 @@ class Passes:
         complete = self._pulled(await self.run(self.laptop.apply, early))
         if files:
             receiver = FileReceiver(self.laptop, {each.path: each for each in files})
+            ended = False
             try:
                 await self.host.fetch(self.tree, [each.path for each in files], receiver)
+                ended = True
             finally:
-                complete = self._pulled(await self.run(receiver.finish)) and complete
+                complete = self._pulled(await self.run(receiver.finish, ended)) and complete
         return self._pulled(await self.run(self.laptop.apply, late)) and complete
 
     def _distinct(self, operations: list[Operation]) -> list[Operation]:

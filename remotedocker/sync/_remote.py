@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import DeferredLock
-from twisted.internet.error import ConnectionClosed, ProcessTerminated
+from twisted.internet.error import ConnectionClosed, ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
@@ -406,6 +406,7 @@ class RemoteHost:
         Reads files of the remote; C{sink} is called in a thread.
 
         What C{sink} was not told of could not be read.
+        @raise StreamLost: or it did not come, for the stream was cut off.
         """
         facts = await self.facts()
         directory, names = facts.base + tree.place, [b"./" + path for path in paths]
@@ -415,10 +416,12 @@ class RemoteHost:
         program = b"tar -c --no-recursion --hard-dereference --format=gnu --null -T - -f -"
         if not facts.gnu_tar:
             program = b"xargs -0 tar -c -f -"
-        receiver = Receiver(TarReader(sink, several=not facts.gnu_tar), self._run)
+        reader = TarReader(sink, several=not facts.gnu_tar)
+        receiver = Receiver(reader, self._run)
         command = b"cd -P -- %s && exec %s 2>/dev/null" % (quote(directory), program)
         stream = await self._commands.open(command, receiver.take)
         receiver.transport = stream.transport
+        # How it ended tells what could not be read; whether it came to its end is seen below.
         stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)
         listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
         try:
@@ -431,3 +434,7 @@ class RemoteHost:
             await receiver.drained()
         except TarFormatError as error:
             raise StreamLost(f"what the remote sent is no archive: {error}") from error
+        assert stream.reason is not None
+        gone = not stream.reason.check(ConnectionDone, ProcessTerminated)
+        if not reader.finished and (gone or facts.gnu_tar):
+            raise StreamLost(f"the stream of files was cut off: {stream.reason.getErrorMessage()}")
