@@ -24,7 +24,7 @@ from remotedocker.sync._operations import MakeSymlink, Operation, WriteFile
 from remotedocker.sync._remote import STORE_NAME, Facts, Pushed
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
-from remotedocker.sync._tree import Entry
+from remotedocker.sync._tree import Entry, shown
 
 __all__ = ["FileHost", "FileSink"]
 
@@ -123,7 +123,7 @@ class FileHost:
             if found is None or (depth == len(parts) and (found.is_symlink or found.is_file != wanted_file)):
                 raise RemoteFileError(
                     operation="make",
-                    path=step.decode("utf-8", "backslashreplace"),
+                    path=shown(step),
                     destination=self._remote.destination,
                     reason="something else is there",
                 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from twisted.logger import Logger
 
-from remotedocker.errors import RemoteDockerError
+from remotedocker.errors import RemoteDockerError, harmless
 from remotedocker.interfaces import IRemote
 from remotedocker.sync._filehost import FileHost, FileSink
 from remotedocker.sync._flow import InThread
@@ -43,7 +43,7 @@ class Host:
                 self._log.warn(
                     "{destination} gives us no shell ({reason}); files go by SFTP, their times in seconds",
                     destination=self.remote.destination,
-                    reason=error,
+                    reason=harmless(str(error)),
                 )
                 self._without_shell = True
         return self._by_files

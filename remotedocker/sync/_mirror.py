@@ -28,7 +28,7 @@ from remotedocker.sync._passes import Look, Passes
 from remotedocker.sync._remote import Tree
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import Scan, under
+from remotedocker.sync._tree import Scan, shown, under
 from remotedocker.sync._watch import make_watcher
 
 __all__ = ["Means", "Mirror"]
@@ -192,7 +192,7 @@ class Mirror:
         self._later(_REST)
 
     def _text(self) -> str:
-        return self.root.decode("utf-8", "backslashreplace")
+        return shown(self.root)
 
     def _changed(self, path: bytes) -> None:
         """The watcher says that something may have changed at C{path}."""

@@ -29,7 +29,7 @@ from remotedocker.sync._shell import Shell, StreamLost
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Receiver, Tree, archive, read_small
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, shown
 
 __all__ = ["NOT_AS_EXPECTED", "STORE_NAME", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
 
@@ -195,8 +195,7 @@ class RemoteHost:
     def error(self, operation: str, path: bytes, said: str) -> RemoteDockerError:
         """@return: the error that fits what the remote said."""
         kind = known_cause(said) or RemoteFileError
-        where = path.decode("utf-8", "backslashreplace")
-        return kind(operation=operation, path=where, destination=self.remote.destination, reason=said)
+        return kind(operation=operation, path=shown(path), destination=self.remote.destination, reason=said)
 
     async def ask(self, script: bytes) -> bytes:
         """@return: what C{script} printed in the shell that stays."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from remotedocker.docker import PlacedMount
 from remotedocker.errors import RemoteFileError
@@ -246,6 +246,15 @@ class FileHostTests(MirrorsTestCase):
         del files.failures["read_file", root + b"/00"]
         await self.mirrors.collect("c1")
         self.assertEqual(self.here(), self.there(placed))
+
+    async def test_what_the_shell_says(self) -> None:
+        """What a remote that gives no shell says instead is told, without its codes for terminals."""
+        self.files_only.shell = ["/bin/sh", "-c", "printf 'go away \\033[1m'"]
+        self.mirrors = self.make(self.files_only, self.state / "other")
+        with capturedLogs() as logged:
+            await self.mount(self.laptop)
+        told = [formatEvent(each) for each in logged if "no shell" in each["log_format"]]
+        self.assertIn("(go away ?[1m)", told[0])
 
     async def test_kept_directory(self) -> None:
         """A directory that stays there for what is ignored in it does not come back."""
