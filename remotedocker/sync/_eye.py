@@ -16,7 +16,7 @@ from remotedocker.sync._ignore import IgnoreRules
 from remotedocker.sync._laptop import LaptopTree
 from remotedocker.sync._names import Names, names_of
 from remotedocker.sync._scan import ScanLimit, Scanner
-from remotedocker.sync._tree import Base, Place, Scan, ancestors, under
+from remotedocker.sync._tree import Base, Place, Scan, ancestors, shown, under
 
 __all__ = ["Eye"]
 
@@ -94,7 +94,7 @@ class Eye:
             if problem.path in self._warned:
                 continue
             self._warned.add(problem.path)
-            path = self.laptop.absolute(problem.path).decode("utf-8", "backslashreplace")
+            path = shown(self.laptop.absolute(problem.path))
             lines.append(f"{path} is not synced: {problem.reason}")
             self._log.warn("{path} is not synced: {reason}", path=path, reason=problem.reason)
         return lines
@@ -121,7 +121,7 @@ class Eye:
 
     def _too_large(self, limit: ScanLimit) -> TreeTooLarge:
         configuration = self.configuration
-        source = self.laptop.root.decode("utf-8", "backslashreplace")
+        source = shown(self.laptop.root)
         if limit.files > configuration.max_tree_files:
             found, most = f"{limit.files:,} files", f"{configuration.max_tree_files:,}"
             return TreeTooLarge(source=source, found=found, limit=most, option="--max-tree-files")

@@ -11,6 +11,7 @@ import posixpath
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from twisted.internet.defer import DeferredLock
 
@@ -23,12 +24,19 @@ from remotedocker.sync._operations import MakeSymlink, Operation, WriteFile
 from remotedocker.sync._remote import STORE_NAME, Facts, Pushed
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
-from remotedocker.sync._tree import Entry
+from remotedocker.sync._tree import Entry, shown
 
-__all__ = ["FileHost"]
+__all__ = ["FileHost", "FileSink"]
 
 _IN_FLIGHT = 64
 _SMALL = 256 * 1024
+
+
+class FileSink(TarSink, Protocol):
+    """What takes files that may break off one by one."""
+
+    def lost(self, reason: str) -> None:
+        """The file that began does not come to its end."""
 
 
 class FileHost:
@@ -115,7 +123,7 @@ class FileHost:
             if found is None or (depth == len(parts) and (found.is_symlink or found.is_file != wanted_file)):
                 raise RemoteFileError(
                     operation="make",
-                    path=step.decode("utf-8", "backslashreplace"),
+                    path=shown(step),
                     destination=self._remote.destination,
                     reason="something else is there",
                 )
@@ -184,7 +192,7 @@ class FileHost:
         await pusher.close_directories(operations)
         return pusher.pushed
 
-    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: FileSink) -> None:
         """See L{RemoteHost.fetch<remotedocker.sync._remote.RemoteHost.fetch>}."""
         files, facts = await self._remote.filesystem(), await self.facts()
         root = facts.base + tree.place
@@ -199,9 +207,9 @@ class FileHost:
                 if pieces is None:
                     try:
                         await files.read_file(_at(root, path), sink.data)
-                    except RemoteFileError:
-                        # Cut off: what came is not given its name.
-                        break
+                    except RemoteFileError as error:
+                        await self._run(sink.lost, reason_of(error))
+                        continue
                 else:
                     await self._run(sink.data, b"".join(pieces))
                 await self._run(sink.end)

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from twisted.logger import Logger
 
-from remotedocker.errors import RemoteDockerError
+from remotedocker.errors import RemoteDockerError, harmless
 from remotedocker.interfaces import IRemote
-from remotedocker.sync._filehost import FileHost
+from remotedocker.sync._filehost import FileHost, FileSink
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._listing import Listed
 from remotedocker.sync._operations import Operation
 from remotedocker.sync._remote import Facts, NoShell, Pushed, RemoteHost
-from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
 
 __all__ = ["Host"]
@@ -44,7 +43,7 @@ class Host:
                 self._log.warn(
                     "{destination} gives us no shell ({reason}); files go by SFTP, their times in seconds",
                     destination=self.remote.destination,
-                    reason=error,
+                    reason=harmless(str(error)),
                 )
                 self._without_shell = True
         return self._by_files
@@ -91,6 +90,6 @@ class Host:
         """Does C{operations} on the remote."""
         return await (await self._way()).push(tree, operations, guarded=guarded, again=again)
 
-    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+    async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: FileSink) -> None:
         """Reads files of the remote."""
         await (await self._way()).fetch(tree, paths, sink)

@@ -406,22 +406,33 @@ class FileReceiver:
         self.pulled.done.append((operation, local, entry))
         self._close()
 
-    def finish(self) -> Pulled:
-        """
-        The stream has ended.
-
-        @return: what became of everything that was wanted.
-        """
+    def lost(self, reason: str) -> None:
+        """The file that began does not come to its end."""
         if self._current is not None:
-            self._fail(self._current, Refused("the stream of files was cut off"))
-        for operation in self._unanswered.values():
-            self.pulled.failed.append((operation, "the remote could not read it"))
+            self._fail(self._current, Refused(reason))
+
+    def finish(self, ended: bool) -> Pulled:
+        """
+        No more comes.
+
+        @param ended: the stream came to its end; otherwise it was cut off, and nothing is told of what did
+            not come: there is one reason for all of it, and it is asked for again.
+        @return: what became of what was wanted.
+        """
+        if ended:
+            self.lost("the stream of files was cut off")
+            for operation in self._unanswered.values():
+                self.pulled.failed.append((operation, "the remote could not read it"))
+        self._discard()
         self._leave()
         return self.pulled
 
     def _fail(self, operation: WriteFile, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         self.pulled.failed.append((operation, reason))
+        self._discard()
+
+    def _discard(self) -> None:
         if self._file >= 0:
             with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._directory)

@@ -28,7 +28,7 @@ from remotedocker.sync._passes import Look, Passes
 from remotedocker.sync._remote import Tree
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import Scan, under
+from remotedocker.sync._tree import Scan, shown, under
 from remotedocker.sync._watch import make_watcher
 
 __all__ = ["Means", "Mirror"]
@@ -192,7 +192,7 @@ class Mirror:
         self._later(_REST)
 
     def _text(self) -> str:
-        return self.root.decode("utf-8", "backslashreplace")
+        return shown(self.root)
 
     def _changed(self, path: bytes) -> None:
         """The watcher says that something may have changed at C{path}."""
@@ -287,17 +287,8 @@ class Mirror:
         try:
             await self._load()
             await self.passes.converge(remote)
-        except StreamLost as lost:
-            self.lost()
-            self._failing = True
-            return self.passes.failed(str(lost))
-        except RemoteDockerError as error:
-            if isinstance(error, SSHError):
-                self.lost()
-            if not self._failing or not isinstance(error, SSHError) and error.message != self._complaint:
-                self._log.warn("{root}: {reason}", root=self._text(), reason=error.message)
-            self._failing, self._complaint = True, error.message
-            return error
+        except (StreamLost, RemoteDockerError) as error:
+            return self._failed(error)
         except BaseException:
             # What was to be looked at still is.
             self._failing = True
@@ -312,6 +303,20 @@ class Mirror:
             self._save_soon()
             if self.conflicts != before:
                 self._report()
+
+    def _failed(self, error: StreamLost | RemoteDockerError) -> RemoteDockerError:
+        """Tells of a reason once, and of the login, whose loss is told elsewhere, at the first failure."""
+        cut_off = isinstance(error, StreamLost)
+        told = self.passes.failed(str(error)) if isinstance(error, StreamLost) else error
+        of_the_login = isinstance(error, SSHError)
+        if cut_off or of_the_login:
+            self.lost()
+        news = not self._failing or not of_the_login and told.message != self._complaint
+        self._failing = True
+        if news and (not cut_off or self._means.host.remote.connected):
+            self._log.warn("{root}: {reason}", root=self._text(), reason=told.message)
+            self._complaint = told.message
+        return told
 
     def lost(self) -> None:
         """The login was lost: the remote must be looked at again."""

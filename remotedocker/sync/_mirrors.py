@@ -30,7 +30,7 @@ from remotedocker.sync._owed import Owed
 from remotedocker.sync._placement import laptop_path, place_of
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import under
+from remotedocker.sync._tree import shown, under
 
 __all__ = ["Mirrors"]
 
@@ -395,7 +395,7 @@ class Mirrors:
         for path in paths:
             self._log.warn(
                 "Conflict: {path} was changed here and on the remote; each side keeps its own version",
-                path=path.decode("utf-8", "backslashreplace"),
+                path=shown(path),
             )
         try:
             write_atomically(self._state / "conflicts", b"".join(path + b"\n" for path in paths))

@@ -13,7 +13,7 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from remotedocker.errors import RemotePermissionDenied, SyncFailed, TreeStopped
+from remotedocker.errors import RemotePermissionDenied, SyncFailed, TreeStopped, harmless
 from remotedocker.sync._agreement import Agreement
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
@@ -26,7 +26,17 @@ from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._said import known_cause
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Agreed, Around, Entry, Moved, Scan, ancestors, moved
+from remotedocker.sync._tree import (
+    TEMPORARY_PREFIX,
+    Agreed,
+    Around,
+    Entry,
+    Moved,
+    Scan,
+    ancestors,
+    moved,
+    shown,
+)
 
 __all__ = ["Look", "Passes"]
 
@@ -208,7 +218,7 @@ class Passes:
         return TreeStopped(source=self._text(), destination=destination, reason=reason, snapshot=snapshot)
 
     def _text(self) -> str:
-        return self.tree.source.decode("utf-8", "backslashreplace")
+        return shown(self.tree.source)
 
     async def _list(self) -> None:
         """Brings L{Agreement.pending} up to date."""
@@ -322,8 +332,8 @@ class Passes:
         if (path, reason) in self._told:
             return
         self._told.add((path, reason))
-        whole = self.laptop.absolute(path).decode("utf-8", "backslashreplace")
-        self._log.warn("{path} is not synced: {reason}", path=whole, reason=reason)
+        whole = shown(self.laptop.absolute(path))
+        self._log.warn("{path} is not synced: {reason}", path=whole, reason=harmless(reason))
 
     async def _pull(self, operations: Sequence[Operation]) -> bool:
         """
@@ -335,10 +345,12 @@ class Passes:
         complete = self._pulled(await self.run(self.laptop.apply, early))
         if files:
             receiver = FileReceiver(self.laptop, {each.path: each for each in files})
+            ended = False
             try:
                 await self.host.fetch(self.tree, [each.path for each in files], receiver)
+                ended = True
             finally:
-                complete = self._pulled(await self.run(receiver.finish)) and complete
+                complete = self._pulled(await self.run(receiver.finish, ended)) and complete
         return self._pulled(await self.run(self.laptop.apply, late)) and complete
 
     def _distinct(self, operations: list[Operation]) -> list[Operation]:
@@ -355,8 +367,7 @@ class Passes:
                 # Its name was only spelled anew: it is made when the old one is gone.
                 self._waiting = True
             else:
-                known_as = other.decode("utf-8", "backslashreplace")
-                self._tell(path, f"this machine takes its name for that of {known_as}")
+                self._tell(path, f"this machine takes its name for that of {shown(other)}")
         return [
             each
             for each in operations

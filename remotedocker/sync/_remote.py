@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
 from twisted.internet.defer import DeferredLock
-from twisted.internet.error import ConnectionClosed, ProcessTerminated
+from twisted.internet.error import ConnectionClosed, ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
@@ -29,7 +29,7 @@ from remotedocker.sync._shell import Shell, StreamLost
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Archive, Receiver, Tree, read_small
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, shown
 from remotedocker.sync._upload import Upload, streams_beside
 
 __all__ = ["NOT_AS_EXPECTED", "STORE_NAME", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
@@ -196,8 +196,7 @@ class RemoteHost:
     def error(self, operation: str, path: bytes, said: str) -> RemoteDockerError:
         """@return: the error that fits what the remote said."""
         kind = known_cause(said) or RemoteFileError
-        where = path.decode("utf-8", "backslashreplace")
-        return kind(operation=operation, path=where, destination=self.remote.destination, reason=said)
+        return kind(operation=operation, path=shown(path), destination=self.remote.destination, reason=said)
 
     async def ask(self, script: bytes) -> bytes:
         """@return: what C{script} printed in the shell that stays."""
@@ -404,6 +403,7 @@ class RemoteHost:
         Reads files of the remote; C{sink} is called in a thread.
 
         What C{sink} was not told of could not be read.
+        @raise StreamLost: or it did not come, for the stream was cut off.
         """
         facts = await self.facts()
         directory, names = facts.base + tree.place, [b"./" + path for path in paths]
@@ -413,10 +413,12 @@ class RemoteHost:
         program = b"tar -c --no-recursion --hard-dereference --format=gnu --null -T - -f -"
         if not facts.gnu_tar:
             program = b"xargs -0 tar -c -f -"
-        receiver = Receiver(TarReader(sink, several=not facts.gnu_tar), self._run)
+        reader = TarReader(sink, several=not facts.gnu_tar)
+        receiver = Receiver(reader, self._run)
         command = b"cd -P -- %s && exec %s 2>/dev/null" % (quote(directory), program)
         stream = await self._commands.open(command, receiver.take)
         receiver.transport = stream.transport
+        # How it ended tells what could not be read; whether it came to its end is seen below.
         stream.ended.addErrback(lambda failure: failure.trap(ConnectionClosed, ProcessTerminated) and None)
         listed = iter([b"\0".join(names[start : start + 500]) + b"\0" for start in range(0, len(names), 500)])
         try:
@@ -429,3 +431,7 @@ class RemoteHost:
             await receiver.drained()
         except TarFormatError as error:
             raise StreamLost(f"what the remote sent is no archive: {error}") from error
+        assert stream.reason is not None
+        gone = not stream.reason.check(ConnectionDone, ProcessTerminated)
+        if not reader.finished and (gone or facts.gnu_tar):
+            raise StreamLost(f"the stream of files was cut off: {stream.reason.getErrorMessage()}")

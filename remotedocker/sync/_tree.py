@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from attrs import Factory, define, frozen
 
+from remotedocker.errors import harmless
+
 __all__ = [
     "Agreed",
     "Around",
@@ -33,6 +35,7 @@ __all__ = [
     "parent_of",
     "same",
     "same_content",
+    "shown",
     "under",
 ]
 
@@ -244,6 +247,11 @@ def ancestors(path: bytes) -> Iterator[bytes]:
     while path:
         path = parent_of(path)
         yield path
+
+
+def shown(path: bytes) -> str:
+    """@return: a path, in which any byte may be, as it can be shown on a terminal."""
+    return harmless(path.decode("utf-8", "backslashreplace"))
 
 
 def under(path: bytes, prefix: bytes) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import capturedLogs, formatEvent
 
 from remotedocker.docker import PlacedMount
 from remotedocker.errors import RemoteFileError
@@ -227,6 +228,33 @@ class FileHostTests(MirrorsTestCase):
         await self.mirrors.collect("c1")
         self.assertEqual(self.here(), {b"d": None, b"d/f": b"one", b"link": b"-> d"})
         self.assertEqual((self.laptop / "d").stat().st_mode & 0o777, 0o755)
+
+    async def test_broken_off(self) -> None:
+        """A big file that cannot be read to its end keeps no other from coming, and leaves nothing."""
+        placed = await self.mount(self.laptop)
+        files, root = self.files_only.files, os.fsencode(placed.remote_source)
+        for number in range(70):
+            files.put(root + b"/%02d" % number, b"%d" % number)
+        files.put(root + b"/00", b"x" * 700_000)
+        broken = RemoteFileError(operation="read", path="00", destination="dev@here", reason="broken disk")
+        files.failures["read_file", root + b"/00"] = broken
+        with capturedLogs() as logged:
+            await self.mirrors.collect("c1")
+        told = [each["reason"] for each in logged if "not synced" in each["log_format"]]
+        self.assertEqual(told, ["it could not be brought back: broken disk"])
+        self.assertEqual(sorted(self.here()), [b"%02d" % number for number in range(1, 70)])
+        del files.failures["read_file", root + b"/00"]
+        await self.mirrors.collect("c1")
+        self.assertEqual(self.here(), self.there(placed))
+
+    async def test_what_the_shell_says(self) -> None:
+        """What a remote that gives no shell says instead is told, without its codes for terminals."""
+        self.files_only.shell = ["/bin/sh", "-c", "printf 'go away \\033[1m'"]
+        self.mirrors = self.make(self.files_only, self.state / "other")
+        with capturedLogs() as logged:
+            await self.mount(self.laptop)
+        told = [formatEvent(each) for each in logged if "no shell" in each["log_format"]]
+        self.assertIn("(go away ?[1m)", told[0])
 
     async def test_kept_directory(self) -> None:
         """A directory that stays there for what is ignored in it does not come back."""

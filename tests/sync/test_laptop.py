@@ -93,7 +93,7 @@ class LaptopTestCase(SynchronousTestCase):
             receiver.begin(b"./" + write.path if name is None else name, entry, way.get("link", b""))
             receiver.data(content)
             receiver.end()
-        return receiver.finish()
+        return receiver.finish(True)
 
     def temporaries(self) -> list[str]:
         """@return: our temporary files that are left, anywhere."""
@@ -336,22 +336,57 @@ class ReceiverTests(LaptopTestCase):
         self.file("f", b"mine")
         receiver.data(b"w")
         receiver.end()
-        self.assertEqual(len(receiver.finish().failed), 1)
+        self.assertEqual(len(receiver.finish(True).failed), 1)
         self.assertEqual((self.root / "f").read_bytes(), b"mine")
 
-    def test_cut_off(self) -> None:
+    def test_not_read(self) -> None:
         """A stream that ends in the middle of a file leaves nothing of it, and names what did not come."""
         old = self.file("f")
         wanted = {path: WriteFile(path, FILE, False, old if path == b"f" else None) for path in (b"f", b"g")}
         receiver = FileReceiver(self.tree, wanted)
         receiver.begin(b"./f", FILE, b"")
         receiver.data(b"n")
-        pulled = receiver.finish()
+        pulled = receiver.finish(True)
         self.assertEqual(
             {operation.path: reason for operation, reason in pulled.failed},
             {b"f": "the stream of files was cut off", b"g": "the remote could not read it"},
         )
         self.assertEqual((os.listdir(self.root), (self.root / "f").read_bytes()), (["f"], b"old"))
+
+    def test_cut_off(self) -> None:
+        """
+        Of a stream that was cut off, too, nothing is left but what came to its end; nothing is told of the
+        rest, for the remote may well have it.
+        """
+        old = self.file("f")
+        paths = [b"e", b"f", *(b"%d" % number for number in range(1000))]
+        wanted = {path: WriteFile(path, FILE, False, old if path == b"f" else None) for path in paths}
+        receiver = FileReceiver(self.tree, wanted)
+        receiver.begin(b"./e", FILE, b"")
+        receiver.data(b"new")
+        receiver.end()
+        receiver.begin(b"./f", FILE, b"")
+        receiver.data(b"n")
+        pulled = receiver.finish(False)
+        self.assertEqual(([operation.path for operation, _, _ in pulled.done], pulled.failed), ([b"e"], []))
+        self.assertEqual((sorted(os.listdir(self.root)), self.temporaries()), (["e", "f"], []))
+        self.assertEqual((self.root / "f").read_bytes(), b"old")
+
+    def test_one_lost(self) -> None:
+        """A file that does not come to its end is named with the reason, and the next ones come."""
+        receiver = FileReceiver(self.tree, {path: WriteFile(path, FILE, False) for path in (b"f", b"g")})
+        for path in (b"f", b"g"):
+            receiver.begin(path, FILE, b"")
+            receiver.data(path)
+            if path == b"f":
+                receiver.lost("Input/output error")
+        receiver.end()
+        receiver.lost("nothing is under way")
+        pulled = receiver.finish(True)
+        self.assertEqual(
+            [(each.path, reason) for each, reason in pulled.failed], [(b"f", "Input/output error")]
+        )
+        self.assertEqual((os.listdir(self.root), self.temporaries()), (["g"], []))
 
     def test_not_asked_for(self) -> None:
         """What was not asked for is passed over, and so is what comes twice."""
@@ -361,7 +396,7 @@ class ReceiverTests(LaptopTestCase):
             receiver.begin(name, FILE, b"")
             receiver.data(name)
             receiver.end()
-        self.assertEqual(len(receiver.finish().done), 1)
+        self.assertEqual(len(receiver.finish(True).done), 1)
         self.assertEqual((os.listdir(self.root), os.listdir(self.outside)), (["f"], []))
         self.assertEqual((self.root / "f").read_bytes(), b"f")
 
@@ -387,7 +422,7 @@ class ReceiverTests(LaptopTestCase):
             receiver.begin(b"./" + path, FILE, b"")
             receiver.data(memoryview(path))
             receiver.end()
-        pulled = receiver.finish()
+        pulled = receiver.finish(True)
         self.assertEqual([operation.path for operation, _ in pulled.failed], [b"gone/x"])
         for path in set(paths) - {b"gone/x"}:
             self.assertEqual((self.root / path.decode()).read_bytes(), path)

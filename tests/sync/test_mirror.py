@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, Logger, formatEvent, globalLogPublisher
+from twisted.logger import (
+    ILogObserver,
+    Logger,
+    LogLevel,
+    capturedLogs,
+    formatEvent,
+    globalLogPublisher,
+)
 from twisted.trial.unittest import TestCase
 from zope.interface import provider
 
@@ -23,7 +30,10 @@ from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
 from remotedocker.sync._passes import _stages
+from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._tar import TarSink
+from remotedocker.sync._transfer import Tree
 from remotedocker.sync._tree import Entry, Place
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
@@ -303,6 +313,27 @@ class SafetyTests(MirrorTestCase):
             flag.unlink()
             await self.mirror.wish(remote=True)
         self.assertEqual(sorted(os.listdir(self.laptop)), ["a", "b", "c", "d"])
+
+    async def test_fetch_cut_off(self) -> None:
+        """When the stream of files is cut off one reason is told, not one for each file that did not come."""
+        await self.mirror.wish(remote=True)
+        for number in range(100):
+            (self.there / f"{number}").write_text("x")
+
+        async def cut(tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+            sink.begin(b"./0", Entry(0o100644), b"")
+            raise StreamLost("the stream of files was cut off")
+
+        patched = self.patch(self.host, "fetch", cut)
+        with capturedLogs() as logged:
+            for _ in range(3):
+                await self.fails(self.mirror.wish(remote=True))
+        (told,) = (formatEvent(each) for each in logged if each["log_level"] >= LogLevel.warn)
+        self.assertIn("the stream of files was cut off", told)
+        self.assertEqual(os.listdir(self.laptop), [])
+        patched.restore()
+        await self.mirror.wish(remote=True)
+        self.assertEqual(len(os.listdir(self.laptop)), 100)
 
     async def test_before_the_epoch(self) -> None:
         """A file from before 1970 is pushed once, and can be overwritten on either side."""

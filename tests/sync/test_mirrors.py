@@ -18,6 +18,7 @@ from attrs import define
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -892,6 +893,33 @@ class OwedTests(MirrorsTestCase):
         self.mirrors.attach("c1", {placed.remote_source: False})
         self.mirrors.running("c1")
         await self.equal(placed)
+
+
+class NameTests(MirrorsTestCase):
+    """Names that would command the terminal on which the log is read."""
+
+    async def test_harmless(self) -> None:
+        """No line of the log, nor a warning for the client, has their codes, nor those that others say."""
+        code = "\x1b]0;title\x07"
+        self.laptop = self.laptop / f"root{code}"
+        self.laptop.mkdir()
+        os.mkfifo(self.laptop / f"fifo{code}")
+        (self.laptop / f"both{code}").write_text("one")
+        with capturedLogs() as logged:
+            placed = await self.mount(self.laptop, run=False)
+            there = Path(placed.remote_source)
+            (self.laptop / f"both{code}").write_text("ours")
+            (there / f"both{code}").write_text("theirs!")
+            await self.mirrors.collect("c1")
+            mirror = self.mirrors._mirrors[os.fsencode(self.laptop)]
+            mirror.passes._tell(b"x", f"said {code}")
+            there.rename(there.with_name("away"))
+            await self.mirrors.collect("c1")
+        lines = [formatEvent(each) for each in logged] + list(placed.warnings)
+        told = "".join(lines)
+        for part in ("fifo?]0;title?", "both?]0;title?", "said ?]0;title?", "no longer there on the remote"):
+            self.assertIn(part, told)
+        self.assertEqual([line for line in lines if "\x1b" in line or "\x07" in line], [])
 
 
 class ResyncTests(MirrorsTestCase):

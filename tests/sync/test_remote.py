@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import blockingCallFromThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotedocker.errors import RemoteDiskFull, RemoteFileError, RemotePermissionDenied, SSHUnavailable
@@ -47,6 +49,19 @@ class Sink:
 
     def end(self) -> None:
         """A member is complete."""
+
+
+class Losing(Sink):
+    """Loses the login when the first file has begun, before more is taken."""
+
+    def __init__(self, remote: LocalRemote) -> None:
+        super().__init__()
+        self._remote = remote
+
+    def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
+        """A member begins."""
+        super().begin(name, entry, link)
+        blockingCallFromThread(self._remote.reactor, self._remote.lose)
 
 
 class RemoteTestCase(TestCase):
@@ -322,6 +337,19 @@ class FetchTests(RemoteTestCase):
         await self.host.fetch(self.tree, [*paths, b"big"], sink)
         self.assertEqual(len(sink.files), 1201)
         self.assertEqual(len(sink.files[b"./big"]), 9_000_000)
+
+    async def test_fetch_cut_off(self) -> None:
+        """When the login is lost that is told: what did not come is not taken for what could not be read."""
+        (self.there / "big").write_bytes(bytes(30_000_000))
+        for gnu in (True, False):
+            facts = await self.host.facts()
+            self.host._facts = evolve(facts, gnu_tar=gnu)
+            sink = Losing(self.remote)
+            with self.assertRaises(StreamLost) as caught:
+                await self.host.fetch(self.tree, [b"big", b"other"], sink)
+            self.assertIn("the stream of files was cut off", str(caught.exception))
+            self.assertEqual(list(sink.files), [b"./big"])
+            self.remote.restore()
 
     async def test_fetch_single_file(self) -> None:
         """The root may be a file."""

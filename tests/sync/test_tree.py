@@ -19,6 +19,7 @@ from remotedocker.sync._tree import (
     parent_of,
     same,
     same_content,
+    shown,
     under,
 )
 
@@ -115,6 +116,16 @@ class PathTests(SynchronousTestCase):
         ]
         for path, prefix, expected in table:
             self.assertEqual(under(path, prefix), expected, (path, prefix))
+
+
+class ShownTests(SynchronousTestCase):
+    """L{shown}."""
+
+    def test_shown(self) -> None:
+        """Any name can be shown, and none commands the terminal on which it is."""
+        table = {"ü/x".encode(): "ü/x", b"/a\xff": "/a\\xff", b"\x1b]0;title\x07\xc2\x9b1m": "?]0;title??1m"}
+        for path, expected in table.items():
+            self.assertEqual(shown(path), expected)
 
 
 class PlaceTests(SynchronousTestCase):
