@@ -14,12 +14,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import Factory, define, frozen
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
+from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from remotedocker._known import Container, KnownContainers
 from remotedocker.docker import (
     BindMount,
     ContainerEvent,
@@ -52,10 +53,6 @@ _EXECS_REMEMBERED = 4096
 """Execs whose container is remembered; the oldest is forgotten first."""
 
 
-_SHORT_ID = 12
-"""Digits of an id as the CLI prints it."""
-
-
 @frozen
 class PortPolicy:
     """
@@ -65,28 +62,6 @@ class PortPolicy:
 
     forward: bool = True
     foreign: bool = False
-
-
-@define
-class _Container:
-    """
-    What is known about one container that concerns us.
-
-    @ivar owned: what our labels say, None for a container of others (C{--forward-all}).
-    @ivar starting: a start that passes by the proxy is under way; its events bring nothing new.
-    @ivar restarts: the daemon may start it again by itself (C{HostConfig.RestartPolicy}).
-    @ivar died: a C{die} was seen since that start began, so whether it runs must be asked.
-    @ivar mounts_known: its mirrors are attached; with C{--volumes-from} only the daemon knows them.
-    """
-
-    container_id: str
-    name: str
-    owned: OwnedContainer | None
-    starting: bool = False
-    died: bool = True
-    mounts_known: bool = True
-    restarts: bool = False
-    lock: DeferredLock = Factory(DeferredLock)
 
 
 async def _both(first: Deferred[_Result], second: Deferred[_Other]) -> tuple[_Result, _Other]:
@@ -117,7 +92,7 @@ class Containers:
         self._forwards = forwards
         self._mirrors = mirrors
         self._policy = policy
-        self._known: dict[str, _Container] = {}
+        self._known = KnownContainers()
         self._execs: dict[str, str] = {}
 
     # What the proxy asks.
@@ -153,7 +128,7 @@ class Containers:
 
     def created(self, container_id: str, name: str, plan: CreatePlan) -> None:
         """See L{IContainers.created}."""
-        self._known[container_id] = _Container(
+        self._known[container_id] = Container(
             container_id, name, decode_labels(plan.labels), mounts_known=not plan.inherits_mounts
         )
         self._mirrors.attach(
@@ -170,7 +145,7 @@ class Containers:
         return Deferred.fromCoroutine(self._starting(reference))
 
     async def _starting(self, reference: str) -> str | None:
-        container = self._find(reference)
+        container = self._known.find(reference)
         if container is None:
             container = await self._learn(reference)
         if container is None:
@@ -184,7 +159,7 @@ class Containers:
             raise await self._refused(container, error) from error
         return container.container_id
 
-    async def _prepare(self, container: _Container) -> None:
+    async def _prepare(self, container: Container) -> None:
         container_id = container.container_id
         before = self._forwards.local_ports(container_id)
         if not container.mounts_known:
@@ -200,7 +175,7 @@ class Containers:
                 await self._forwards.release(container_id)
             raise
 
-    async def _refused(self, container: _Container, error: RemoteDockerError) -> RemoteDockerError:
+    async def _refused(self, container: Container, error: RemoteDockerError) -> RemoteDockerError:
         """
         What the daemon does where a start fails: a container of C{--rm} goes (its CLI waits for that), and
         the error has the name that the daemon gave it.
@@ -240,12 +215,12 @@ class Containers:
 
     def collect(self, reference: str) -> Deferred[None]:
         """See L{IContainers.collect}."""
-        container = self._find(reference)
+        container = self._known.find(reference)
         return succeed(None) if container is None else self._mirrors.collect(container.container_id)
 
     def exec_created(self, exec_id: str, reference: str) -> None:
         """See L{IContainers.exec_created}."""
-        container = self._find(reference)
+        container = self._known.find(reference)
         if container is None:
             return
         self._execs[exec_id] = container.container_id
@@ -315,24 +290,22 @@ class Containers:
         held = {each for each in self._forwards.containers() if not is_service_key(each)}
         for container_id in {*self._known, *held, *self._mirrors.containers()} - met:
             # Asked for again: it may have been created after the list was made.
-            container = self._known.setdefault(
-                container_id, _Container(container_id, container_id[:12], None)
-            )
+            container = self._known.setdefault(container_id, Container(container_id, container_id[:12], None))
             self._background(container, self._follow)
 
     # One container, in turn.
 
-    def _meet(self, container_id: str, name: str, labels: Mapping[str, str]) -> _Container | None:
+    def _meet(self, container_id: str, name: str, labels: Mapping[str, str]) -> Container | None:
         """@return: the container, newly known if need be; None if it is not ours to look after."""
         container = self._known.get(container_id)
         if container is None:
             owned = self.owned(labels)
             if owned is None and not self._policy.foreign:
                 return None
-            container = self._known[container_id] = _Container(container_id, name, owned)
+            container = self._known[container_id] = Container(container_id, name, owned)
         return container
 
-    async def _learn(self, reference: str) -> _Container | None:
+    async def _learn(self, reference: str) -> Container | None:
         """Asks the daemon about a container that is not known yet."""
         try:
             document = await self._daemon.inspect(reference)
@@ -343,7 +316,7 @@ class Containers:
             self._mirrors.attach(container.container_id, bind_sources(document))
         return container
 
-    async def _follow(self, container: _Container) -> None:
+    async def _follow(self, container: Container) -> None:
         """Brings ports and mirrors to what the daemon says of the container now."""
         container_id = container.container_id
         if container.owned is not None and not container.died and not container.owned.publishes:
@@ -370,7 +343,7 @@ class Containers:
         )
         await self._forwards.publish(container_id, actual)
 
-    async def _down(self, container: _Container) -> None:
+    async def _down(self, container: Container) -> None:
         """
         Closes its ports; where the daemon is about to start it again, they refuse connections but stay ours.
         """
@@ -390,7 +363,7 @@ class Containers:
         await self._mirrors.collect(container_id)
         self._known.pop(container_id, None)
 
-    def _requested(self, container: _Container, actual: PortMap) -> PortMap:
+    def _requested(self, container: Container, actual: PortMap) -> PortMap:
         """
         What is to be opened here: as typed; any port for those that C{-P} published; for containers of others
         the number that they have there.
@@ -403,32 +376,13 @@ class Containers:
         typed = {port: bindings for port, bindings in container.owned.ports.items() if port.protocol == "tcp"}
         return {port: (PortBinding(),) for port in actual} | typed
 
-    def _find(self, reference: str) -> _Container | None:
-        """
-        The container that C{reference} names, by what is known here: a full id, a name, an id cut short as
-        the CLI prints it. A shorter prefix may mean a container that is not known, so it is none of ours.
-        """
-        reference = reference.lstrip("/")
-        if not reference:
-            return None
-        container = self._known.get(reference)
-        if container is not None:
-            return container
-        for container in reversed(self._known.values()):
-            if container.name == reference:
-                return container
-        if len(reference) < _SHORT_ID:
-            return None
-        candidates = [known for known in self._known.values() if known.container_id.startswith(reference)]
-        return candidates[0] if len(candidates) == 1 else None
-
-    def _in_turn(self, container: _Container, work: Callable[[], Awaitable[_Result]]) -> Deferred[_Result]:
+    def _in_turn(self, container: Container, work: Callable[[], Awaitable[_Result]]) -> Deferred[_Result]:
         async def run() -> _Result:
             return await work()
 
         return container.lock.run(lambda: Deferred.fromCoroutine(run()))
 
-    def _background(self, container: _Container, work: Callable[[_Container], Awaitable[None]]) -> None:
+    def _background(self, container: Container, work: Callable[[Container], Awaitable[None]]) -> None:
         """Does C{work} in turn, for nobody who waits; a failure is logged, the next event tries again."""
         container_id = container.container_id
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import Attribute, Interface
 
+from remotedocker._values import CommandResult, FileAttributes, FileKind, RemoteEntry
 from remotedocker.docker import (
     BindMount,
     ContainerEvent,
@@ -45,58 +45,6 @@ __all__ = [
     "IServices",
     "RemoteEntry",
 ]
-
-
-class FileKind:
-    """The type bits of C{st_mode} that matter here (POSIX C{S_IFMT})."""
-
-    DIRECTORY = 0o040000
-    FILE = 0o100000
-    SYMLINK = 0o120000
-
-
-@frozen
-class FileAttributes:
-    """
-    What is known, or to be set, about a file; None: not known, or to be left alone.
-
-    @ivar mode: C{st_mode} with its type bits when read; permission bits when set.
-    @ivar size: bytes.
-    @ivar uid: owner, by number.
-    @ivar gid: group, by number.
-    @ivar mtime: whole seconds since the epoch (SFTP version 3 has no finer time).
-    """
-
-    mode: int | None = None
-    size: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    mtime: int | None = None
-
-
-@frozen
-class RemoteEntry:
-    """One name in a remote directory, and what C{lstat} says of it."""
-
-    name: bytes
-    attributes: FileAttributes
-
-
-@frozen
-class CommandResult:
-    """
-    How a remote command ended.
-
-    @ivar status: exit status, or None when a signal ended it.
-    @ivar signal: the signal's name without C{SIG}, or C{""}.
-    @ivar stdout: all of it.
-    @ivar stderr: the last 64 KiB of it.
-    """
-
-    status: int | None
-    signal: str
-    stdout: bytes
-    stderr: bytes
 
 
 class IRemoteObserver(Interface):

@@ -68,7 +68,19 @@ ONLY_VALUES_OF_DOCKER = {"ssh", "forwards", "sync"}
 ONLY_IN = {"twisted.conch": "ssh", "watchdog": "sync"}
 """Libraries that one package hides from all others."""
 
-TOP_LEVEL = {"__init__", "interfaces", "errors", "state", "options", "tap", "service", "containers", "swarm"}
+TOP_LEVEL = {
+    "__init__",
+    "_known",
+    "_values",
+    "containers",
+    "errors",
+    "interfaces",
+    "options",
+    "service",
+    "state",
+    "swarm",
+    "tap",
+}
 """The modules beside the packages."""
 
 
