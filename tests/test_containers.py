@@ -350,7 +350,8 @@ class ContainersTests(SynchronousTestCase):
     def test_start_waits_for_volumes(self) -> None:
         """A start waits for what is asked about its volumes; if that fails it asks, and fails, itself."""
         spec = self.volumes(src=False)
-        self.neighbours.answers["volumes"] = asked = Deferred()
+        asked: Deferred[Any] = Deferred()
+        self.neighbours.answers["volumes"] = asked
         self.create(spec)
         starting = self.containers.starting(ID)
         self.assertNoResult(starting)

@@ -19,7 +19,7 @@ class Neighbours:
     @ivar binds: the device of each volume by name, and its flags; None: it is no bind.
     @ivar questions: the names that were asked for.
     @ivar kept: what the mirrors were told.
-    @ivar answer: given instead of the volumes.
+    @ivar answer: given instead of the volumes, once.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,8 @@ class VolumesTests(SynchronousTestCase):
     def test_waits_for_the_answer(self) -> None:
         """Nothing is told while a question is open, nor from an answer that is older than the next."""
         self.volumes.listed()
-        self.neighbours.answer = answer = Deferred()
+        answer: Deferred[Any] = Deferred()
+        self.neighbours.answer = answer
         self.volumes.look(["src"])
         old = self.neighbours.documents(["src"])
         self.binds["src"] = ("/mirror/other", "bind")
@@ -133,7 +134,8 @@ class VolumesTests(SynchronousTestCase):
 
     def test_gone_while_listed(self) -> None:
         """A volume that goes while the list is made does not stay known."""
-        self.neighbours.answer = answer = Deferred()
+        answer: Deferred[Any] = Deferred()
+        self.neighbours.answer = answer
         self.volumes.listed()
         self.volumes.event("volume destroy", "src")
         answer.callback(self.neighbours.documents())

@@ -63,7 +63,8 @@ class VolumeTests(FilesTestCase):
         return {path.read_text() if path.exists() else "missing" for path in made}
 
     def test_changes_right_before_the_start(self) -> None:
-        """A container sees what was changed just before its start, be it created before the change or not."""
+        """A container sees what was changed just before its start, though nobody but the start sends it."""
+        self.cli = self.docker(self.shared_agent("--sync", "once").docker_host)
         self.write("first\n")
         volume, name = self.volume(), self.cli.name("created")
         for text in ("second\n", "third\n", "fourth\n"):
