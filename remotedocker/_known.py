@@ -5,6 +5,8 @@ What is known of the containers that concern us, and which of them somebody mean
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import Factory, define
 from twisted.internet.defer import DeferredLock
 
@@ -26,6 +28,8 @@ class Container:
     @ivar restarts: the daemon may start it again by itself (C{HostConfig.RestartPolicy}).
     @ivar died: a C{die} was seen since that start began, so whether it runs must be asked.
     @ivar mounts_known: its mirrors are attached; with C{--volumes-from} only the daemon knows them.
+    @ivar volumes: those that it mounts, to whether they are read-only, until the mirrors behind them are
+        attached.
     """
 
     container_id: str
@@ -35,6 +39,7 @@ class Container:
     died: bool = True
     mounts_known: bool = True
     restarts: bool = False
+    volumes: Mapping[str, bool] = Factory(dict)
     lock: DeferredLock = Factory(DeferredLock)
 
 

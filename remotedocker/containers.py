@@ -39,10 +39,12 @@ from remotedocker.docker import (
     is_restarted,
     is_running,
     is_service_key,
+    mounted_volumes,
     published_ports,
 )
 from remotedocker.errors import NoSuchContainer, RemoteDockerError
 from remotedocker.interfaces import IContainerObserver, IContainers, IDaemon, IForwards, IMirrors
+from remotedocker.volumes import Volumes
 
 __all__ = ["Containers", "PortPolicy"]
 
@@ -92,6 +94,7 @@ class Containers:
         self._daemon = daemon
         self._forwards = forwards
         self._mirrors = mirrors
+        self._volumes = Volumes(daemon, mirrors)
         self._policy = policy
         self._known = KnownContainers()
         self._execs: dict[str, str] = {}
@@ -103,6 +106,8 @@ class Containers:
         return Deferred.fromCoroutine(self._plan_create(spec))
 
     async def _plan_create(self, spec: CreateSpec) -> CreatePlan:
+        if spec.volumes:
+            self._volumes.look(spec.volumes)
         placed, (forwarded, warnings) = await _both(
             self._mirrors.place(spec.mounts), Deferred.fromCoroutine(self._plan_ports(spec))
         )
@@ -112,6 +117,7 @@ class Containers:
             forwarded=forwarded,
             warnings=warnings,
             inherits_mounts=spec.inherits_mounts,
+            volumes=spec.volumes,
         )
 
     async def _plan_ports(self, spec: CreateSpec) -> tuple[tuple[ContainerPort, ...], tuple[str, ...]]:
@@ -130,7 +136,11 @@ class Containers:
     def created(self, container_id: str, name: str, plan: CreatePlan) -> None:
         """See L{IContainers.created}."""
         self._known[container_id] = Container(
-            container_id, name, decode_labels(plan.labels), mounts_known=not plan.inherits_mounts
+            container_id,
+            name,
+            decode_labels(plan.labels),
+            mounts_known=not plan.inherits_mounts,
+            volumes=plan.volumes,
         )
         self._mirrors.attach(
             container_id,
@@ -164,8 +174,8 @@ class Containers:
         container_id = container.container_id
         before = self._forwards.local_ports(container_id)
         if not container.mounts_known:
-            self._mirrors.attach(container_id, bind_sources(await self._daemon.inspect(container_id)))
-            container.mounts_known = True
+            self._attach(container, await self._daemon.inspect(container_id))
+        await self._attach_volumes(container)
         try:
             await _both(
                 self._mirrors.ready(container_id),
@@ -254,6 +264,9 @@ class Containers:
     def container_event(self, event: ContainerEvent) -> None:
         """See L{IContainerObserver.container_event}."""
         container_id = event.container_id
+        if event.action.startswith("volume "):
+            self._volumes.event(event.action, container_id)
+            return
         container = self._known.get(container_id)
         if event.action == "start":
             if container is None:
@@ -276,6 +289,7 @@ class Containers:
 
     def containers_listed(self, containers: Sequence[Mapping[str, Any]]) -> Deferred[None]:
         """See L{IContainerObserver.containers_listed}."""
+        self._volumes.listed()
         met: set[str] = set()
         changes: list[tuple[Container, _Work]] = []
         for summary in containers:
@@ -286,7 +300,7 @@ class Containers:
                 continue
             met.add(container_id)
             container.name = name
-            self._mirrors.attach(container_id, bind_sources(summary))
+            self._attach(container, summary)
             running = summary.get("State") in ("running", "paused")
             changes.append((container, self._follow if running else self._down))
         held = {each for each in self._forwards.containers() if not is_service_key(each)}
@@ -323,12 +337,27 @@ class Containers:
             return None  # the daemon itself answers that, in its own words
         container = self._meet(document["Id"], document["Name"].lstrip("/"), inspected_labels(document))
         if container is not None:
-            self._mirrors.attach(container.container_id, bind_sources(document))
+            self._attach(container, document)
         return container
+
+    def _attach(self, container: Container, document: Mapping[str, Any]) -> None:
+        """
+        @param document: an inspect or list answer, which has all of its mounts.
+        """
+        self._mirrors.attach(container.container_id, bind_sources(document))
+        container.volumes = mounted_volumes(document)
+        container.mounts_known = True
+
+    async def _attach_volumes(self, container: Container) -> None:
+        """Attaches the mirrors behind its volumes, when it is known which those are."""
+        if container.volumes:
+            self._mirrors.attach(container.container_id, await self._volumes.sources(container.volumes))
+            container.volumes = {}
 
     async def _follow(self, container: Container) -> None:
         """Brings ports and mirrors to what the daemon says of the container now."""
         container_id = container.container_id
+        await self._attach_volumes(container)
         if container.owned is not None and not container.died and not container.owned.publishes:
             self._mirrors.running(container_id)
             return

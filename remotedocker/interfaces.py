@@ -179,7 +179,7 @@ class IRemoteFilesystem(Interface):
 
 
 class IContainerObserver(Interface):
-    """Hears what the daemon says about containers and services, from C{/events} and re-lists."""
+    """Hears what the daemon says about containers, services and volumes, from C{/events} and re-lists."""
 
     def container_event(event: ContainerEvent) -> None:
         """One event, in the daemon's order, each once."""
@@ -220,6 +220,12 @@ class IDaemon(Interface):
 
     def services() -> Deferred[Sequence[dict[str, Any]] | None]:
         """C{GET /services}, untranslated; None where the daemon is no manager of a swarm."""
+
+    def volumes(names: Sequence[str] = ()) -> Deferred[Sequence[dict[str, Any]]]:
+        """
+        C{GET /volumes} of the C{local} driver, untranslated: all, or those of C{names} that are there.
+        Fires with none where the daemon, or what stands before it, tells nobody of volumes (403, 404).
+        """
 
     def version() -> Deferred[dict[str, Any]]:
         """C{GET /version}."""
@@ -338,6 +344,9 @@ class IMirrors(Interface):
         What the services of the swarm mount, as in L{attach}. Mirrors of those that are gone are not followed
         any more; one that was placed since is waited for.
         """
+
+    def keeping(sources: Mapping[str, bool]) -> None:
+        """The same of the daemon's volumes that are binds; one that was made by itself is waited for."""
 
     def laptop_path(remote_path: str) -> str | None:
         """The laptop's path that C{remote_path} mirrors; None if it is no mirror of ours."""

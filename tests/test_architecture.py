@@ -80,6 +80,7 @@ TOP_LEVEL = {
     "state",
     "swarm",
     "tap",
+    "volumes",
 }
 """The modules beside the packages."""
 

@@ -21,7 +21,7 @@ from remotedocker.docker import (
     PortMap,
     service_key,
 )
-from remotedocker.errors import NoSuchContainer, PortUnavailable, SyncFailed
+from remotedocker.errors import DaemonUnreachable, NoSuchContainer, PortUnavailable, SyncFailed
 from remotedocker.interfaces import IContainerObserver, IContainers
 
 WEB = ContainerPort(80)
@@ -40,6 +40,9 @@ class Neighbours:
         self.calls: list[tuple[Any, ...]] = []
         self.answers: dict[str, Any] = {"image_ports": ()}
         self.documents: dict[str, dict[str, Any]] = {}
+        self.binds: dict[str, str] = {}
+        self.volume_questions: list[Sequence[str]] = []
+        self.kept: list[Mapping[str, bool]] = []
         self.opened: dict[str, PortMap] = {}
 
     def _answer(self, name: str, *arguments: Any) -> Deferred[Any]:
@@ -63,6 +66,20 @@ class Neighbours:
 
     def image_ports(self, image: str) -> Deferred[tuple[ContainerPort, ...]]:
         return self._answer("image_ports", image)
+
+    def volumes(self, names: Sequence[str] = ()) -> Deferred[Sequence[dict[str, Any]]]:
+        self.volume_questions.append(names)
+        waiting = self.answers.get("volumes")
+        if waiting is not None:
+            return waiting if isinstance(waiting, Deferred) else fail(waiting)
+        return succeed(self.volume_documents(names))
+
+    def volume_documents(self, names: Sequence[str] = ()) -> Sequence[dict[str, Any]]:
+        return [
+            {"Name": name, "Driver": "local", "Options": {"o": "bind", "device": device} if device else None}
+            for name, device in self.binds.items()
+            if not names or name in names
+        ]
 
     def reserve(
         self, container_id: str, name: str, requested: PortMap, optional: bool = False
@@ -95,7 +112,7 @@ class FilesNeighbour:
     """The mirrors; shares the list of calls."""
 
     def __init__(self, neighbours: Neighbours) -> None:
-        self.calls = neighbours.calls
+        self.calls, self.kept = neighbours.calls, neighbours.kept
         self.owed: frozenset[str] = frozenset()
         self._answer = neighbours._answer
 
@@ -129,6 +146,9 @@ class FilesNeighbour:
 
     def serving(self, sources: Mapping[str, bool]) -> None:
         self.calls.append(("serving", dict(sources)))
+
+    def keeping(self, sources: Mapping[str, bool]) -> None:
+        self.kept.append(dict(sources))
 
     def laptop_path(self, remote_path: str) -> str | None:
         return remote_path.removeprefix("/mirror") if remote_path.startswith("/mirror") else None
@@ -313,6 +333,78 @@ class ContainersTests(SynchronousTestCase):
         self.calls.clear()
         self.successResultOf(self.containers.starting(ID))
         self.assertNotIn("attach", self.named())
+
+    def volumes(self, **volumes: bool) -> CreateSpec:
+        """@return: what creates a container with volumes; C{src} is a bind, no other."""
+        self.neighbours.binds.update(src="/mirror/src", data="")
+        return CreateSpec("busybox", volumes=volumes)
+
+    def test_volumes(self) -> None:
+        """The mirrors behind volumes are asked for with the create, and attached before the first start."""
+        self.create(self.volumes(src=True, data=False))
+        self.assertEqual(self.neighbours.volume_questions, [["data", "src"]])
+        self.successResultOf(self.containers.starting(ID))
+        self.assertEqual(self.calls[:2], [("attach", ID, {"/mirror/src": True}), ("ready", ID)])
+        self.calls.clear()
+        self.successResultOf(self.containers.starting(ID))
+        self.assertNotIn("attach", self.named())
+        self.assertEqual(len(self.neighbours.volume_questions), 1)
+
+    def test_start_waits_for_volumes(self) -> None:
+        """A start waits for what is asked about its volumes; if that fails it asks, and fails, itself."""
+        spec = self.volumes(src=False)
+        asked: Deferred[Any] = Deferred()
+        self.neighbours.answers["volumes"] = asked
+        self.create(spec)
+        starting = self.containers.starting(ID)
+        self.assertNoResult(starting)
+        asked.callback(self.neighbours.volume_documents())
+        self.successResultOf(starting)
+        self.neighbours.answers["volumes"] = DaemonUnreachable(socket="/s", destination="h", reason="lost")
+        self.create(spec)
+        self.failureResultOf(self.containers.starting(ID), DaemonUnreachable)
+        self.assertNotIn("ready", self.named())
+        del self.neighbours.answers["volumes"]
+        self.successResultOf(self.containers.starting(ID))
+        self.assertIn(("attach", ID, {"/mirror/src": False}), self.calls)
+
+    def test_no_volumes(self) -> None:
+        """Where none is named, none is asked for: neither by a create nor by a start."""
+        self.create()
+        self.successResultOf(self.containers.starting(ID))
+        self.successResultOf(self.containers.started(ID, True))
+        self.assertEqual(self.neighbours.volume_questions, [])
+
+    def test_volumes_of_a_container_that_runs(self) -> None:
+        """After a restart of the agent the list of volumes tells what is behind those of a container."""
+        self.volumes()
+        labels = self.create()
+        summary = {"Id": ID, "Names": ["/web"], "Labels": labels, "State": "running"}
+        mounts = [{"Type": "volume", "Name": name, "RW": True} for name in ("src", "data")]
+        self.make(PortPolicy())
+        self.volumes()
+        self.neighbours.documents[ID] = document(Labels=labels)
+        self.containers.containers_listed([{**summary, "Mounts": mounts}])
+        self.assertIn(("attach", ID, {"/mirror/src": False}), self.calls)
+        self.assertLess(self.named().index("attach"), self.named().index("running"))
+        self.assertEqual(self.neighbours.volume_questions, [()])
+        self.assertEqual(self.neighbours.kept, [{"/mirror/src": False}])
+
+    def test_volumes_come_and_go(self) -> None:
+        """What is told of volumes is told to who knows them."""
+        self.containers.containers_listed([])
+        self.neighbours.binds["new"] = "/mirror/new"
+        self.containers.container_event(ContainerEvent("volume create", "new"))
+        self.containers.container_event(ContainerEvent("volume destroy", "new"))
+        self.assertEqual(self.neighbours.kept, [{}, {"/mirror/new": False}, {}])
+
+    def test_inherited_volumes(self) -> None:
+        """C{--volumes-from} may give it volumes, too."""
+        self.create(CreateSpec("busybox", inherits_mounts=True))
+        self.volumes()
+        self.neighbours.documents[ID]["Mounts"] = [{"Type": "volume", "Name": "src", "RW": True}]
+        self.successResultOf(self.containers.starting(ID))
+        self.assertIn(("attach", ID, {"/mirror/src": False}), self.calls)
 
     def test_start_without_ports(self) -> None:
         """A container without published ports costs no question after its start."""

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -86,6 +86,10 @@ class DaemonClient:
         """See L{IDaemon.services}."""
         return Deferred.fromCoroutine(self._services())
 
+    def volumes(self, names: Sequence[str] = ()) -> Deferred[Sequence[dict[str, Any]]]:
+        """See L{IDaemon.volumes}."""
+        return Deferred.fromCoroutine(self._volumes(names))
+
     def version(self) -> Deferred[dict[str, Any]]:
         """See L{IDaemon.version}."""
         return Deferred.fromCoroutine(self._object("/version"))
@@ -115,17 +119,34 @@ class DaemonClient:
             raise DaemonError(code=answer.head.status, reason=error_reason(answer.body))
 
     async def _list_containers(self) -> list[dict[str, Any]]:
-        return _as_list(await self._ask_known("/containers/json?all=1"), "containers")
+        answer = await self._ask_known("/containers/json?all=1")
+        return _as_list(_parse(answer), answer, "containers")
 
     async def _services(self) -> list[dict[str, Any]] | None:
         try:
-            return _as_list(await self._ask("/services"), "services")
+            answer = await self._ask("/services")
+            return _as_list(_parse(answer), answer, "services")
         except _Missing:
             return None
         except DaemonError as error:
             if _NO_MANAGER.search(error.message):
                 return None
             raise
+
+    async def _volumes(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        filters = {"driver": {"local": True}} | ({"name": dict.fromkeys(names, True)} if names else {})
+        query = urlencode({"filters": json.dumps(filters, separators=(",", ":"))})
+        try:
+            answer = await self._ask(f"/volumes?{query}")
+        except _Missing:
+            return []
+        except DaemonError as error:
+            if error.details["code"] == 403:
+                return []
+            raise
+        volumes = _as_list(_as_object(answer).get("Volumes") or [], answer, "volumes")
+        # The daemon takes a name for a part of one, or for a pattern.
+        return [each for each in volumes if not names or each.get("Name") in names]
 
     async def _image_ports(self, image: str) -> tuple[ContainerPort, ...]:
         if not image:
@@ -169,8 +190,7 @@ def _parse(answer: Answer) -> Any:
         raise DaemonError(code=answer.head.status, reason=f"the answer is no JSON ({error})") from None
 
 
-def _as_list(answer: Answer, what: str) -> list[dict[str, Any]]:
-    document = _parse(answer)
+def _as_list(document: Any, answer: Answer, what: str) -> list[dict[str, Any]]:
     if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
         raise DaemonError(code=answer.head.status, reason=f"the list of {what} is no list of objects")
     return document

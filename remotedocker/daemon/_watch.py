@@ -41,7 +41,8 @@ _LONGEST_PAUSE = 5.0
 _REMEMBERED = 1024
 _SECOND = 10**9
 
-_FILTERS = json.dumps({"type": {"container": True, "network": True, "service": True}}, separators=(",", ":"))
+_KINDS = ("container", "network", "service", "volume")
+_FILTERS = json.dumps({"type": dict.fromkeys(_KINDS, True)}, separators=(",", ":"))
 
 Listing = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 

@@ -28,6 +28,7 @@ from remotedocker.docker._inspected import (
     is_removed_at_end,
     is_restarted,
     is_running,
+    mounted_volumes,
 )
 from remotedocker.docker._labels import AGENT_LABEL, decode_labels, encode_labels, is_own_label
 from remotedocker.docker._model import (
@@ -61,7 +62,7 @@ from remotedocker.docker._services import (
     service_spec,
 )
 from remotedocker.docker._translating import AnswerView
-from remotedocker.docker._volumes import VolumeRequest
+from remotedocker.docker._volumes import VolumeRequest, volume_mount
 
 __all__ = [
     "AGENT_LABEL",
@@ -98,6 +99,7 @@ __all__ = [
     "is_restarted",
     "is_running",
     "is_service_key",
+    "mounted_volumes",
     "parse_port",
     "published_ports",
     "rewrite_commit",
@@ -121,5 +123,6 @@ __all__ = [
     "translate_task_list",
     "translate_volume",
     "translate_volume_list",
+    "volume_mount",
     "with_query",
 ]

@@ -5,7 +5,7 @@ The body of C{POST /containers/create}: what it asks for, and what the daemon is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from posixpath import normpath
 from types import NoneType
 
@@ -73,6 +73,18 @@ def _bind_slot(binds: list[JSONValue], index: int, mount: BindMount, rest: str) 
     return Slot(mount, put)
 
 
+def _named_volumes(binds: list[JSONValue], mounts: Iterable[JSONObject]) -> dict[str, bool]:
+    """@return: the names of the volumes that are mounted, to whether they are read-only."""
+    found: list[tuple[str, bool]] = []
+    for parts in (bind_parts(bind) for bind in binds if isinstance(bind, str)):
+        if len(parts) in (2, 3) and not is_absolute_source(parts[0]):
+            found.append((parts[0], "ro" in parts[-1].split(",")))
+    for mount in mounts:
+        if mount.text("Type") == "volume":
+            found.append((mount.text("Source"), mount.field("ReadOnly") is True))
+    return {name: all(read_only for each, read_only in found if each == name) for name, _ in found if name}
+
+
 @frozen(eq=False)
 class CreateRequest:
     """
@@ -101,7 +113,8 @@ class CreateRequest:
         if before is not None:
             restore_create(document, host, before)
         binds = host.elements("Binds")
-        slots = _bind_slots(binds) + mount_slots(host.children("Mounts"))
+        mounts = host.children("Mounts")
+        slots = _bind_slots(binds) + mount_slots(mounts)
         spec = CreateSpec(
             image=document.text("Image"),
             mounts=tuple(slot.mount for slot in slots),
@@ -112,6 +125,7 @@ class CreateRequest:
             labels={key: value for key, value in labels.items() if not is_own_label(key)},
             binds=tuple(bind for bind in binds if isinstance(bind, str)) if binds else None,
             inherits_mounts=bool(host.elements("VolumesFrom")),
+            volumes=_named_volumes(binds, mounts),
         )
         return cls(spec, document, slots)
 

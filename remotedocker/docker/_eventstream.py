@@ -40,7 +40,7 @@ class EventStream:
 
 
 def _event(text: bytes) -> ContainerEvent | None:
-    """The event of a container, of its network, or of a service, in a JSON object; None if it is none."""
+    """The event of a container, of its network, a service or a volume in a JSON object, or None."""
     try:
         document: dict[str, Any] = json.loads(text)
         kind, actor = document["Type"], document["Actor"]
@@ -48,8 +48,8 @@ def _event(text: bytes) -> ContainerEvent | None:
         action, _, detail = document["Action"].partition(": ")
         if kind == "network" and action in ("connect", "disconnect"):
             action, container_id = f"network {action}", attributes["container"]
-        elif kind == "service":
-            action, container_id = f"service {action}", actor["ID"]
+        elif kind == "service" or kind == "volume" and action in ("create", "destroy"):
+            action, container_id = f"{kind} {action}", actor["ID"]
         elif kind == "container":
             container_id = actor["ID"]
         else:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["bind_sources", "inspected_labels", "is_removed_at_end", "is_restarted", "is_running"]
+__all__ = [
+    "bind_sources",
+    "inspected_labels",
+    "is_removed_at_end",
+    "is_restarted",
+    "is_running",
+    "mounted_volumes",
+]
 
 
 def inspected_labels(document: Mapping[str, Any]) -> Mapping[str, str]:
@@ -40,3 +47,12 @@ def bind_sources(document: Mapping[str, Any]) -> dict[str, bool]:
         for mount in document.get("Mounts") or ()
         if mount.get("Type") == "bind" and mount.get("Source")
     }
+
+
+def mounted_volumes(document: Mapping[str, Any]) -> dict[str, bool]:
+    """@return: the names of the volumes in C{Mounts}, as L{bind_sources}."""
+    volumes: dict[str, bool] = {}
+    for mount in document.get("Mounts") or ():
+        if mount.get("Type") == "volume" and mount.get("Name"):
+            volumes[mount["Name"]] = volumes.get(mount["Name"], True) and not mount.get("RW", True)
+    return volumes

@@ -127,6 +127,7 @@ class CreateSpec:
     @ivar labels: the user's labels.
     @ivar binds: C{HostConfig.Binds} as typed, named volumes too; None if the request has none.
     @ivar inherits_mounts: it takes the mounts of other containers (C{HostConfig.VolumesFrom}).
+    @ivar volumes: the volumes that it names, to whether they are mounted read-only.
     """
 
     image: str
@@ -138,6 +139,7 @@ class CreateSpec:
     labels: Mapping[str, str] = Factory(dict)
     binds: tuple[str, ...] | None = None
     inherits_mounts: bool = False
+    volumes: Mapping[str, bool] = Factory(dict)
 
     @property
     def has_own_ports(self) -> bool:
@@ -156,6 +158,7 @@ class CreatePlan:
         choosing, instead of as asked.
     @ivar warnings: lines for the create answer's C{Warnings}.
     @ivar inherits_mounts: as in L{CreateSpec}.
+    @ivar volumes: as in L{CreateSpec}.
     """
 
     placed: tuple[PlacedMount, ...] = ()
@@ -163,6 +166,7 @@ class CreatePlan:
     forwarded: tuple[ContainerPort, ...] = ()
     warnings: tuple[str, ...] = ()
     inherits_mounts: bool = False
+    volumes: Mapping[str, bool] = Factory(dict)
 
 
 @frozen
@@ -239,12 +243,13 @@ class ServicePlan:
 class ContainerEvent:
     """
     One C{Type=container} object of C{GET /events}, or one of C{Type=network} that tells of a container, or of
-    C{Type=service}.
+    C{Type=service} or C{Type=volume}.
 
     @ivar action: C{"start"}, C{"die"}, …; a suffix (C{"health_status: healthy"}) is kept in
         C{detail}; C{"network connect"} and C{"network disconnect"} when a network is given or taken;
-        C{"service create"}, C{"service update"} and C{"service remove"} of a swarm's service.
-    @ivar container_id: the full id, of the service where it tells of one.
+        C{"service create"}, C{"service update"} and C{"service remove"} of a swarm's service;
+        C{"volume create"} and C{"volume destroy"}.
+    @ivar container_id: the full id, of the service where it tells of one; the name of a volume.
     @ivar attributes: C{Actor.Attributes}: name, image, exitCode and all labels.
     @ivar time_ns: C{timeNano}, nanoseconds since the epoch, of the daemon's clock.
     @ivar detail: what followed the colon in the action.

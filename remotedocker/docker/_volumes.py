@@ -1,9 +1,13 @@
 # -*- test-case-name: tests.docker.test_volumes -*-
 """
-The body of C{POST /volumes/create}, where a C{local} volume can be a bind in disguise.
+Volumes: a C{local} one can be a bind in disguise, in the body of C{POST /volumes/create} and in answers.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -11,7 +15,7 @@ from remotedocker.docker._json import JSONObject, read_object, write
 from remotedocker.docker._model import BindMount, PlacedMount
 from remotedocker.docker._mounts import Slot, apply_placed, volume_slot
 
-__all__ = ["VolumeRequest"]
+__all__ = ["VolumeRequest", "volume_mount"]
 
 
 @frozen(eq=False)
@@ -44,3 +48,14 @@ class VolumeRequest:
             return self._body
         apply_placed([self._slot], (placed,))
         return write(self._document) + b"\n"
+
+
+def volume_mount(document: Mapping[str, Any]) -> BindMount | None:
+    """
+    @param document: a volume as the daemon shows it, plain C{json.loads}.
+    @return: the remote's path that the volume is, None for any other volume.
+    """
+    if document.get("Driver") != "local":
+        return None
+    slot = volume_slot(read_object(json.dumps(document.get("Options") or {}).encode()))
+    return None if slot is None else slot.mount

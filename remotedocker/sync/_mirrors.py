@@ -167,18 +167,25 @@ class Mirrors:
         for each in placed:
             if each.mount.form is MountForm.SERVICE:
                 user = _SERVICE + each.remote_source
-                self._awaited.add(user)
             elif not each.mount.target:
                 user = _VOLUME + each.remote_source
             else:
                 continue
+            self._awaited.add(user)
             self.attach(user, {each.remote_source: each.mount.read_only})
             await self.ready(user)
             self.running(user)
 
     def serving(self, sources: Mapping[str, bool]) -> None:
         """See L{IMirrors.serving}."""
-        users = {_SERVICE + source: {source: read_only} for source, read_only in sources.items()}
+        self._keep(_SERVICE, sources)
+
+    def keeping(self, sources: Mapping[str, bool]) -> None:
+        """See L{IMirrors.keeping}."""
+        self._keep(_VOLUME, sources)
+
+    def _keep(self, kind: str, sources: Mapping[str, bool]) -> None:
+        users = {kind + source: {source: read_only} for source, read_only in sources.items()}
         for user, mounted in users.items():
             self._awaited.discard(user)
             self.attach(user, mounted)
@@ -186,12 +193,12 @@ class Mirrors:
                 self.running(user)
         known = {*self._used, *self._early, *self._owed.sources}
         for user in known.difference(users, self._awaited):
-            if user.startswith(_SERVICE):
+            if user.startswith(kind):
                 self.release(user)
 
     def containers(self) -> frozenset[str]:
         """See L{IMirrors.containers}."""
-        return frozenset(user for user in self._owed.sources if not user.startswith(_SERVICE))
+        return frozenset(user for user in self._owed.sources if not user.startswith((_SERVICE, _VOLUME)))
 
     async def _make(self, choices: Sequence[Choice], base: bytes) -> tuple[PlacedMount, ...]:
         """Measures the trees, makes their places and begins the first push."""
@@ -278,7 +285,7 @@ class Mirrors:
 
     def _owe(self, user: str) -> None:
         """It may write from now on: what it wrote last must come back, whatever becomes of this agent."""
-        if self._configuration.mode is SyncMode.TWO_WAY and not user.startswith(_VOLUME):
+        if self._configuration.mode is SyncMode.TWO_WAY:
             self._owed.add(user, self._writes.get(user, ()))
 
     def _of(self, container_id: str) -> list[tuple[Mirror, bool]]:

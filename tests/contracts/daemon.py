@@ -55,6 +55,12 @@ class DaemonFixture(Protocol):
     def remove(self, container_id: str) -> None:
         """Removes it."""
 
+    def create_volume(self, name: str, options: dict[str, str]) -> None:
+        """Makes a volume of the C{local} driver, with options of the driver."""
+
+    def remove_volume(self, name: str) -> None:
+        """Removes it."""
+
     def log_out(self) -> None:
         """The remote's login is lost, with all connections to the daemon."""
 
@@ -175,6 +181,29 @@ class DaemonContract(_Base):
         listed = {item["Id"]: item for item in await self.client.list_containers()}
         self.assertEqual(listed[container_id]["Names"], ["/" + self.name])
         self.assertEqual(listed[container_id]["Labels"]["a"], "b")
+
+    async def test_volumes(self) -> None:
+        """Volumes are listed with their options, all or those whose whole name is asked for."""
+        options = {"type": "none", "o": "bind", "device": "/srv"}
+        first, second, part = self.name + ".a", self.name + ".b", self.name + ".ab"
+        self.fixture.create_volume(first, options)
+        self.fixture.create_volume(second, {})
+        self.fixture.create_volume(part, {})
+        listed = {item["Name"]: item for item in await self.client.volumes()}
+        self.assertEqual(set(listed) & {first, second, part}, {first, second, part})
+        self.assertEqual((listed[first]["Driver"], listed[first]["Options"]), ("local", options))
+        self.assertFalse(listed[second]["Options"])
+        chosen = await self.client.volumes([second, first, self.name])
+        self.assertEqual(sorted(item["Name"] for item in chosen), [first, second])
+        self.assertEqual(await self.client.volumes([self.name + "-none"]), [])
+
+    async def test_watch_volumes(self) -> None:
+        """That a volume is made, and is gone, is told by its name."""
+        observer = await self.following()
+        self.fixture.create_volume(self.name, {})
+        self.fixture.remove_volume(self.name)
+        await self.until(lambda: "volume destroy" in observer.of(self.name))
+        self.assertEqual(observer.of(self.name), ["listed", "volume create", "volume destroy"])
 
     async def test_image_ports(self) -> None:
         """The ports that an image exposes are known, of a missing image none."""

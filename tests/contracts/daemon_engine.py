@@ -53,6 +53,7 @@ class EngineFixture:
         """
         self._path = path
         self._made: list[str] = []
+        self._volumes: list[str] = []
         self.remote = FakeRemote(lambda name: UNIXClientEndpoint(reactor, path))
         self.client = DaemonClient(reactor, self.remote, path)
         self.log_in = self.remote.log_in
@@ -75,6 +76,9 @@ class EngineFixture:
             # The test may have removed it by the client.
             self._ask("DELETE", f"/containers/{container_id}?force=1&v=1", missing_ok=True)
         self._made.clear()
+        for name in self._volumes:
+            self._ask("DELETE", f"/volumes/{name}", missing_ok=True)
+        self._volumes.clear()
 
     def create(self, name: str, labels: Mapping[str, str]) -> str:
         """See L{tests.contracts.daemon.DaemonFixture.create}."""
@@ -100,6 +104,15 @@ class EngineFixture:
         """See L{tests.contracts.daemon.DaemonFixture.remove}."""
         self._ask("DELETE", f"/containers/{container_id}")
         self._made.remove(container_id)
+
+    def create_volume(self, name: str, options: dict[str, str]) -> None:
+        """See L{tests.contracts.daemon.DaemonFixture.create_volume}."""
+        self._volumes.append(name)
+        self._ask("POST", "/volumes/create", {"Name": name, "Driver": "local", "DriverOpts": options})
+
+    def remove_volume(self, name: str) -> None:
+        """See L{tests.contracts.daemon.DaemonFixture.remove_volume}."""
+        self._ask("DELETE", f"/volumes/{name}")
 
     def _ask(
         self, method: str, target: str, body: dict[str, Any] | bytes = b"", missing_ok: bool = False

@@ -32,6 +32,8 @@ class MemoryFixture:
         self.start = self.daemon.start
         self.kill = self.daemon.kill
         self.remove = self.daemon.remove
+        self.create_volume = self.daemon.create_volume
+        self.remove_volume = self.daemon.remove_volume
         self.log_in = self.remote.log_in
         self.log_out = self.remote.log_out
 
@@ -115,6 +117,23 @@ class AnswerTests(MemoryCase):
         self.assertIn("not have a leader", self.error(self.client.services(), DaemonError).message)
         self.daemon.overrides["/services"] = json_answer(b'{"a":1}')
         self.assertIn("list of services", self.error(self.client.services(), DaemonError).message)
+
+    def test_volumes(self) -> None:
+        """There may be none, or nobody who tells of them; anything else is no answer."""
+        self.daemon.overrides["/volumes"] = json_answer(b'{"Volumes":null,"Warnings":null}')
+        self.assertEqual(self.result(self.client.volumes()), [])
+        for status in (403, 404):
+            self.daemon.overrides["/volumes"] = json_answer(b"Forbidden", status)
+            self.assertEqual(self.result(self.client.volumes(["v"])), [])
+        self.daemon.overrides["/volumes"] = json_answer(b'{"message":"broken"}', 500)
+        self.error(self.client.volumes(), DaemonError)
+        for body, text in (
+            (b"{", "no JSON"),
+            (b"[]", "no JSON object"),
+            (b'{"Volumes":[1]}', "list of volumes"),
+        ):
+            self.daemon.overrides["/volumes"] = json_answer(body)
+            self.assertIn(text, self.error(self.client.volumes(), DaemonError).message)
 
     def test_image_errors(self) -> None:
         """Of an image, only a 404 means that there is none."""

@@ -22,7 +22,7 @@ from tests.contracts.daemon import RecordingObserver
 from tests.daemon.memory import MemoryCase, json_answer
 from tests.support.memory_endpoints import MemoryClientEndpoint
 
-FILTERS = "filters=" + quote('{"type":{"container":true,"network":true,"service":true}}')
+FILTERS = "filters=" + quote('{"type":{"container":true,"network":true,"service":true,"volume":true}}')
 NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

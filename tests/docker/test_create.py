@@ -202,6 +202,20 @@ class SpecTests(SynchronousTestCase):
             parsed = request({"HostConfig": {"Mounts": [document]}})
             self.assertEqual(parsed.spec.mounts, () if mount is None else (mount,), document)
 
+    def test_named_volumes(self) -> None:
+        """The volumes that a body names; one that is mounted twice is read-only if both mounts are."""
+        host = {
+            "Binds": ["va:/a", "vb:/b:ro", "vc:/c:nocopy,ro", "/d:/d", "ve:/e:ro", "vf", "vg:/g:ro:z", ":/h"],
+            "Mounts": [
+                {"Type": "volume", "Source": "ve", "Target": "/e2"},
+                {"Type": "volume", "Source": "vi", "Target": "/i", "ReadOnly": True},
+                {"Type": "volume", "Target": "/j"},
+                {"Type": "bind", "Source": "vk", "Target": "/k"},
+            ],
+        }
+        spec = CreateRequest.parse(json.dumps({"HostConfig": host}).encode()).spec
+        self.assertEqual(spec.volumes, {"va": False, "vb": True, "vc": True, "ve": False, "vi": True})
+
     def test_local_volumes(self) -> None:
         """A volume of the C{local} driver can be a bind."""
         for name, options, read_only in _LOCAL_VOLUMES:

@@ -32,6 +32,9 @@ STREAM = (
     + b"\n"
     + event("connect", "network", container="e6ea")
     + b"\n\n\r\n"
+    + event("create", "volume", driver="local")
+    + event("mount", "volume", driver="local")
+    + event("destroy", "volume", driver="local")
     + event("start", empty="")
     + event("health_status: healthy")
     + b"\x1e"
@@ -44,6 +47,8 @@ EXPECTED = [
     for action, attributes, detail in (
         ("create", {"name": 'wire "a" {}', "image": "b\\u\\", "note": "\u2028\xe9"}, ""),
         ("network connect", {"container": "e6ea"}, ""),
+        ("volume create", {"driver": "local"}, ""),
+        ("volume destroy", {"driver": "local"}, ""),
         ("start", {"empty": ""}, ""),
         ("health_status", {}, "healthy"),
         ("exec_create", {}, "sh -c a: b"),
@@ -56,7 +61,7 @@ class EventStreamTests(SynchronousTestCase):
     """From bytes to events."""
 
     def test_at_once(self) -> None:
-        """Newlines, record separators or nothing between the objects, container events come out in order."""
+        """Newlines, record separators or nothing between the objects, events of ours come out in order."""
         self.assertEqual(EventStream().feed(STREAM), EXPECTED)
 
     def test_split_anywhere(self) -> None:

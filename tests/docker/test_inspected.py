@@ -12,6 +12,7 @@ from remotedocker.docker import (
     is_removed_at_end,
     is_restarted,
     is_running,
+    mounted_volumes,
 )
 
 
@@ -44,6 +45,19 @@ class InspectedTests(SynchronousTestCase):
             self.assertFalse(is_restarted({"HostConfig": host_config}))
             self.assertFalse(is_removed_at_end({"HostConfig": host_config}))
         self.assertTrue(is_removed_at_end({"HostConfig": {"AutoRemove": True}}))
+
+    def test_mounted_volumes(self) -> None:
+        """Volumes are known by name; one that is mounted twice is read-only if both mounts are."""
+        mounts = [
+            {"Type": "volume", "Name": "a", "Source": "/var/lib/docker/volumes/a/_data", "RW": False},
+            {"Type": "volume", "Name": "b", "RW": False},
+            {"Type": "volume", "Name": "b", "RW": True},
+            {"Type": "volume", "Name": "c", "RW": True},
+            {"Type": "volume", "Name": ""},
+            {"Type": "bind", "Source": "/b", "RW": False},
+        ]
+        self.assertEqual(mounted_volumes({"Mounts": mounts}), {"a": True, "b": False, "c": False})
+        self.assertEqual(mounted_volumes({"Mounts": None}), {})
 
     def test_bind_sources(self) -> None:
         """Only binds have a source that concerns us."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.docker import BindMount, MountForm, PlacedMount, VolumeRequest
+from remotedocker.docker import BindMount, MountForm, PlacedMount, VolumeRequest, volume_mount
 from remotedocker.errors import BadRequest
 
 
@@ -55,3 +55,26 @@ class VolumeRequestTests(SynchronousTestCase):
         """A body that is no JSON object is refused."""
         for body in (b"[]", b"{", b" "):
             self.assertRaises(BadRequest, VolumeRequest.parse, body)
+
+
+class VolumeMountTests(SynchronousTestCase):
+    """A volume as the daemon shows it."""
+
+    def test_bind(self) -> None:
+        """The path that a volume is, and whether it can be written to."""
+        for flags, read_only in (("bind", False), ("ro,rbind", True)):
+            options = {"type": "none", "o": flags, "device": "/a"}
+            document = {"Name": "v", "Driver": "local", "Options": options}
+            self.assertEqual(volume_mount(document), BindMount("/a", "", read_only, MountForm.VOLUME, False))
+
+    def test_others(self) -> None:
+        """Any other volume is no path of the host."""
+        bind = {"o": "bind", "device": "/a"}
+        for document in (
+            {"Driver": "local", "Options": None},
+            {"Driver": "local"},
+            {"Driver": "local", "Options": {"type": "nfs", "o": "addr=h", "device": ":/a"}},
+            {"Driver": "nfs", "Options": bind},
+            {"Options": bind},
+        ):
+            self.assertIsNone(volume_mount(document), document)

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.daemon.test_fakes -*-
 """
-A dockerd in memory, as far as our own questions go: containers, images, and C{/events} with its memory
-of 256 events.
+A dockerd in memory, as far as our own questions go: containers, images, volumes, and C{/events} with its
+memory of 256 events.
 
 L{tests.contracts.daemon} holds it to what a real dockerd does.
 """
@@ -9,6 +9,7 @@ L{tests.contracts.daemon} holds it to what a real dockerd does.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
@@ -89,6 +90,7 @@ class FakeDaemon(ProtocolFactory):
     @ivar overrides: raw answers, by path; None: no answer at all.
     @ivar on_request: called with each path before it is answered.
     @ivar images: what is exposed, by image name.
+    @ivar volumes: the options of each, by name; all are of the C{local} driver.
     @ivar services: what is listed; None: the daemon is no manager of a swarm.
     """
 
@@ -102,6 +104,7 @@ class FakeDaemon(ProtocolFactory):
         self.on_request: Callable[[str], None] = lambda path: None
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, list[str]] = {"busybox": [], "web": ["80/tcp", "53/udp"]}
+        self.volumes: dict[str, dict[str, str]] = {}
         self.services: list[dict[str, Any]] | None = None
         self._clock = network.clock
         self._network = network
@@ -156,26 +159,41 @@ class FakeDaemon(ProtocolFactory):
         self.emit("destroy", container_id)
         del self.containers[container_id]
 
+    def create_volume(self, name: str, options: dict[str, str]) -> None:
+        """Makes a volume."""
+        self.volumes[name] = options
+        self._emit("volume", "create", name, {"driver": "local"})
+
+    def remove_volume(self, name: str) -> None:
+        """The volume is gone."""
+        del self.volumes[name]
+        self._emit("volume", "destroy", name, {"driver": "local"})
+
     def emit(self, action: str, container_id: str, **attributes: str) -> None:
         """Something happens to a container."""
         container = self.containers[container_id]
+        named = {"image": container.image, "name": container.name}
+        old = {"status": action, "id": container_id, "from": container.image}
+        self._emit("container", action, container_id, {**container.labels, **named, **attributes}, old)
+
+    def _emit(
+        self,
+        kind: str,
+        action: str,
+        reference: str,
+        attributes: dict[str, str],
+        old: dict[str, str] | None = None,
+    ) -> None:
+        """
+        @param old: what only events of containers have, for clients of before API 1.22.
+        """
         self._numbers += 1
         nanoseconds = int(self._clock.seconds()) * 10**9 + self._numbers
         event = {
-            "status": action,
-            "id": container_id,
-            "from": container.image,
-            "Type": "container",
+            **(old or {}),
+            "Type": kind,
             "Action": action,
-            "Actor": {
-                "ID": container_id,
-                "Attributes": {
-                    **container.labels,
-                    "image": container.image,
-                    "name": container.name,
-                    **attributes,
-                },
-            },
+            "Actor": {"ID": reference, "Attributes": attributes},
             "scope": "local",
             "time": nanoseconds // 10**9,
             "timeNano": nanoseconds,
@@ -212,7 +230,7 @@ class FakeDaemon(ProtocolFactory):
         if head.method == b"DELETE":
             self._delete(connection, parts.path.rpartition("/")[2])
             return
-        document = self._document(parts.path)
+        document = self._document(parts.path, parse_qs(parts.query))
         status = 200
         if "message" in document:
             status = 503 if parts.path == "/services" else 404
@@ -254,11 +272,13 @@ class FakeDaemon(ProtocolFactory):
                 if event["timeNano"] >= since:
                     connection.push(event)
 
-    def _document(self, path: str) -> Any:
+    def _document(self, path: str, query: dict[str, list[str]]) -> Any:
         if path == "/version":
             return {"Version": "20.10.24+dfsg1", "ApiVersion": "1.41", "Os": "linux"}
         if path == "/containers/json":
             return [self._summary(container) for container in self.containers.values()]
+        if path == "/volumes":
+            return self._list_volumes(json.loads(query["filters"][0]))
         if path == "/services" and self.services is None:
             return {"message": "This node is not a swarm manager."}
         if path == "/services":
@@ -271,6 +291,16 @@ class FakeDaemon(ProtocolFactory):
             exposed: dict[str, dict[str, str]] = {port: {} for port in self.images[reference]}
             return {"Id": "sha256:0", "Config": {"ExposedPorts": exposed or None}}
         return {"message": ("No such image: " if kind == "images" else "page not found: ") + reference}
+
+    def _list_volumes(self, filters: dict[str, dict[str, bool]]) -> dict[str, Any]:
+        assert filters["driver"] == {"local": True}
+        wanted = filters.get("name")
+        volumes = [
+            {"Name": name, "Driver": "local", "Options": options or None, "Scope": "local"}
+            for name, options in self.volumes.items()
+            if wanted is None or any(re.search(each, name) for each in wanted)
+        ]
+        return {"Volumes": volumes, "Warnings": None}
 
     def _inspect(self, reference: str) -> dict[str, Any]:
         for container in self.containers.values():

@@ -442,16 +442,34 @@ class PullTests(MirrorsTestCase):
         await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
 
     async def test_volume(self) -> None:
-        """So it is with a volume that is a bind; what comes back is not owed to the next agent."""
+        """So it is with a volume that is a bind, until the daemon has it no more."""
         (self.laptop / "a").write_text("one")
         (placed,) = await self.mirrors.place([BindMount(str(self.laptop), "", form=MountForm.VOLUME)])
         there = Path(placed.remote_source)
         self.assertEqual((there / "a").read_text(), "one")
         self.mirrors.serving({})
+        self.mirrors.keeping({})
         (self.laptop / "b").write_text("two")
         (there / "c").write_text("three")
         await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
         self.assertEqual(self.mirrors.containers(), frozenset())
+        self.mirrors.keeping({placed.remote_source: False})
+        (there / "d").write_text("last")
+        self.mirrors.keeping({})
+        await wait_until(reactor, (self.laptop / "d").exists)
+        owed = self.state / "owed.json"
+        await wait_until(reactor, lambda: json.loads(owed.read_bytes())["owed"] == {})
+
+    async def test_volume_of_an_agent_before(self) -> None:
+        """A volume that the daemon lists is followed, whoever made it; one elsewhere is not ours."""
+        placed = await self.mount(self.laptop, run=False)
+        there = Path(placed.remote_source)
+        self.mirrors.release("c1")
+        await self.mirrors.collect("c1")
+        self.mirrors.keeping({placed.remote_source: False, str(self.laptop.parent): False})
+        (self.laptop / "b").write_text("two")
+        (there / "c").write_text("three")
+        await wait_until(reactor, lambda: (there / "b").exists() and (self.laptop / "c").exists())
 
     async def test_ended_without_a_login(self) -> None:
         """Nobody waits for what cannot come; it comes with the next login."""
