@@ -380,7 +380,7 @@ class RemoteHost:
 
         archive = Archive(builder, sent, skipped)
         upload = Upload(self._commands, self._run, archive, builder.stage, understand)
-        return await upload.send(streams_beside(size, self.remote.round_trip))
+        return await upload.send(streams_beside(len(files), size, self.remote.round_trip))
 
     def _understand(self, place: bytes, output: bytes, reason: str) -> bytes:
         """

@@ -36,13 +36,16 @@ _MOST = 3
 """That are opened beside the first; OpenSSH's C{MaxSessions} is 10."""
 
 
-def streams_beside(size: int, round_trip: float) -> int:
+def streams_beside(files: int, size: int, round_trip: float) -> int:
     """
-    @param size: bytes of all files.
+    @param files: how many there are.
+    @param size: bytes of all of them.
     @param round_trip: in seconds.
     @return: how many streams beside the first are worth it.
     """
-    return min(_MOST, size // _WORTHWHILE) if round_trip >= _LONG_ROUND_TRIP else 0
+    if round_trip < _LONG_ROUND_TRIP:
+        return 0
+    return max(0, min(_MOST, files - 1, size // _WORTHWHILE))
 
 
 @define(eq=False)

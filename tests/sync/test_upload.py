@@ -23,14 +23,17 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_choice(self) -> None:
         """Only much, on a long link, is worth other streams, and then no more than a server grants."""
-        for size, round_trip, streams in (
-            (1000 * _MEBIBYTE, 0.0, 0),
-            (1000 * _MEBIBYTE, 0.001, 0),
-            (_MEBIBYTE, 0.1, 0),
-            (10 * _MEBIBYTE, 0.1, 1),
-            (1000 * _MEBIBYTE, 0.1, 3),
+        for files, size, round_trip, streams in (
+            (100, 1000 * _MEBIBYTE, 0.0, 0),
+            (100, 1000 * _MEBIBYTE, 0.001, 0),
+            (100, _MEBIBYTE, 0.1, 0),
+            (100, 10 * _MEBIBYTE, 0.1, 1),
+            (100, 1000 * _MEBIBYTE, 0.1, 3),
+            (2, 1000 * _MEBIBYTE, 0.1, 1),
+            (1, 1000 * _MEBIBYTE, 0.1, 0),
+            (0, 0, 0.1, 0),
         ):
-            self.assertEqual(streams_beside(size, round_trip), streams, (size, round_trip))
+            self.assertEqual(streams_beside(files, size, round_trip), streams, (files, size, round_trip))
 
 
 class SeveralTests(RemoteTestCase):
