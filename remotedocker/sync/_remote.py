@@ -427,8 +427,10 @@ class RemoteHost:
             await stream.ended
         finally:
             stream.abort()
+            # Also where this failed: who asked is about to end what the thread writes to.
+            await receiver.close()
         try:
-            await receiver.drained()
+            receiver.check()
         except TarFormatError as error:
             raise StreamLost(f"what the remote sent is no archive: {error}") from error
         assert stream.reason is not None

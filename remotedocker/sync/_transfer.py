@@ -68,10 +68,11 @@ class Receiver:
         self._idle: Deferred[None] | None = None
         self._error: Exception | None = None
         self._paused = False
+        self._closed = False
 
     def take(self, data: bytes) -> None:
         """The next bytes from the remote."""
-        if self._error is not None:
+        if self._error is not None or self._closed:
             return
         self._queue.append(data)
         self._size += len(data)
@@ -89,18 +90,25 @@ class Receiver:
                 await self._run(self._reader.feed, b"".join(queue))
             except Exception as error:
                 self._error = error
-            if self._paused:
+            if self._paused and not self._closed:
                 self._paused = False
                 self.transport.resumeProducing()
         self._working = False
         if self._idle is not None:
             self._idle.callback(None)
 
-    async def drained(self) -> None:
-        """Returns when all was handed over; raises what the reader raised."""
+    async def close(self) -> None:
+        """
+        The stream has ended, or is given up: takes nothing more, and returns when all was handed over and no
+        thread is at it any more.
+        """
+        self._closed = True
         if self._working:
             self._idle = Deferred()
             await self._idle
+
+    def check(self) -> None:
+        """Raises what the reader raised."""
         if self._error is not None:
             raise self._error
 

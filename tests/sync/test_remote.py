@@ -7,12 +7,14 @@ import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from remotedocker.errors import RemoteDiskFull, RemoteFileError, RemotePermissionDenied, SSHUnavailable
@@ -351,6 +353,33 @@ class FetchTests(RemoteTestCase):
             self.assertEqual(list(sink.files), [b"./big"])
             self.remote.restore()
 
+    async def test_fetch_given_up(self) -> None:
+        """A fetch that is cancelled ends when no thread is taking files any more."""
+        (self.there / "big").write_bytes(bytes(30_000_000))
+        begun, go_on = Event(), Event()
+
+        class Slow(Sink):
+            """Waits in the thread."""
+
+            def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
+                """A member begins."""
+                super().begin(name, entry, link)
+                begun.set()
+                go_on.wait(30)
+
+        sink = Slow()
+        ended: list[object] = []
+        fetching = Deferred.fromCoroutine(self.host.fetch(self.tree, [b"big"], sink)).addBoth(ended.append)
+        await wait_until(reactor, begun.is_set)
+        fetching.cancel()
+        self.assertEqual(ended, [])
+        go_on.set()
+        await wait_until(reactor, lambda: ended)
+        self.assertIsInstance(ended[0], Failure)
+        taken = len(sink.files[b"./big"])
+        await self.host.facts()
+        self.assertEqual(len(sink.files[b"./big"]), taken)
+
     async def test_fetch_single_file(self) -> None:
         """The root may be a file."""
         (self.there / "f").write_bytes(b"content")
@@ -448,26 +477,36 @@ class ReceiverTests(SynchronousTestCase):
         for _ in range(9):
             self.receiver.take(bytes(1_000_000))
         self.assertEqual((self.transport.log, len(self.calls)), (["pause"], 1))
-        drained = Deferred.fromCoroutine(self.receiver.drained())
-        self.assertNoResult(drained)
         self.work()
         self.assertEqual(self.transport.log, ["pause", "resume"])
-        self.successResultOf(drained)
+        self.receiver.check()
         self.assertEqual(len(self.sink.files[b"f"]), 9_000_000)
+
+    def test_closed(self) -> None:
+        """The end waits until no thread is at it any more; what comes after it is thrown away."""
+        self.receiver.take(header(b"f", FILE._replace(size=9_000_000)))
+        self.receiver.take(bytes(5_000_000))
+        closed = Deferred.fromCoroutine(self.receiver.close())
+        self.receiver.take(bytes(4_000_000))
+        self.assertNoResult(closed)
+        self.work()
+        self.successResultOf(closed)
+        self.receiver.take(bytes(512))
+        self.assertEqual((self.calls, self.transport.log), ([], ["pause"]))
+        self.assertEqual(len(self.sink.files[b"f"]), 5_000_000)
 
     def test_nothing(self) -> None:
         """With nothing to do there is nothing to wait for."""
-        self.successResultOf(Deferred.fromCoroutine(self.receiver.drained()))
+        self.successResultOf(Deferred.fromCoroutine(self.receiver.close()))
 
     def test_error(self) -> None:
         """What is no archive is told at the end; what follows is thrown away, and nobody stays held back."""
         self.receiver.take(b"rubbish" * 1_000_000)
-        drained = Deferred.fromCoroutine(self.receiver.drained())
         self.work()
         self.receiver.take(END)
         self.assertEqual(self.calls, [])
-        self.failureResultOf(drained, TarFormatError)
-        self.failureResultOf(Deferred.fromCoroutine(self.receiver.drained()), TarFormatError)
+        for _ in range(2):
+            self.assertRaises(TarFormatError, self.receiver.check)
         self.assertEqual(self.transport.log, ["pause", "resume"])
 
 
