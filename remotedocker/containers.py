@@ -227,7 +227,14 @@ class Containers:
     def collect(self, reference: str) -> Deferred[None]:
         """See L{IContainers.collect}."""
         container = self._known.find(reference)
-        return succeed(None) if container is None else self._mirrors.collect(container.container_id)
+        return succeed(None) if container is None else Deferred.fromCoroutine(self._collect(container))
+
+    async def _collect(self, container: Container) -> None:
+        try:
+            await self._attach_volumes(container)
+        except RemoteDockerError as error:
+            self._log.warn("the volumes of {name}: {error}", name=container.name, error=error.message)
+        await self._mirrors.collect(container.container_id)
 
     def exec_created(self, exec_id: str, reference: str) -> None:
         """See L{IContainers.exec_created}."""

@@ -5,11 +5,17 @@ The state directory: who this agent is, and files that are written whole or not 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["StateDirectory", "write_atomically"]
+__all__ = ["StateDirectory", "remove_leftovers", "write_atomically"]
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}")
+"""The names under which files are written; who writes one has it locked."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,21 +25,43 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     @raise OSError: nothing was changed.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
+    temporary, descriptor = _open_temporary(path)
+    with os.fdopen(descriptor, "wb") as file:
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+
+
+def _open_temporary(path: Path) -> tuple[Path, int]:
+    """@return: a new file beside C{path}, and its descriptor, which has it locked."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Where the file system knows no locks nothing is taken for a leftover.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        # Before it was locked, another process took it for a leftover.
+        os.close(descriptor)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """
+    Removes what L{write_atomically} has left in C{directory} where its process was killed. What a living
+    process writes stays, and so does what cannot be removed.
+    """
+    for path in directory.iterdir():
+        if not _TEMPORARY.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+            continue
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 class StateDirectory:
@@ -55,6 +83,7 @@ class StateDirectory:
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
+        remove_leftovers(self.path)
         identity = self.path / "agent-id"
         try:
             known = identity.read_text("ascii").strip()
@@ -67,7 +96,8 @@ class StateDirectory:
         return drawn
 
     def subdirectory(self, name: str) -> Path:
-        """@return: a directory of that name inside, made with mode 0700 if missing."""
+        """@return: a directory of that name inside, made with mode 0700 if missing, without leftovers."""
         path = self.path / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(path)
         return path

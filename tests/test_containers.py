@@ -390,6 +390,32 @@ class ContainersTests(SynchronousTestCase):
         self.assertEqual(self.neighbours.volume_questions, [()])
         self.assertEqual(self.neighbours.kept, [{"/mirror/src": False}])
 
+    def test_volumes_of_one_that_ended(self) -> None:
+        """Who waits for the end of a container waits for what is behind its volumes, if that can be known."""
+        self.volumes()
+        asked: Deferred[Any] = Deferred()
+        self.neighbours.answers["volumes"] = asked
+        self.create()
+        mounts = [{"Type": "volume", "Name": "src", "RW": True}]
+        summary = {
+            "Id": ID,
+            "Names": ["/web"],
+            "Labels": self.plan.labels,
+            "State": "exited",
+            "Mounts": mounts,
+        }
+        self.containers.containers_listed([summary])
+        self.calls.clear()
+        held = self.containers.collect("web")
+        self.assertNoResult(held)
+        asked.callback(self.neighbours.volume_documents())
+        self.successResultOf(held)
+        self.assertEqual(self.calls, [("attach", ID, {"/mirror/src": False}), ("collect", ID)])
+        self.neighbours.answers["volumes"] = DaemonUnreachable(socket="/s", destination="h", reason="lost")
+        self.create(self.volumes(src=False))
+        self.successResultOf(self.containers.collect("web"))
+        self.assertEqual(self.calls, [("collect", ID)])
+
     def test_volumes_come_and_go(self) -> None:
         """What is told of volumes is told to who knows them."""
         self.containers.containers_listed([])

@@ -5,15 +5,20 @@ Tests for L{remotedocker.state}.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.state import StateDirectory, write_atomically
+from remotedocker import state
+from remotedocker.state import StateDirectory, remove_leftovers, write_atomically
 
-__all__ = ["StateDirectoryTests", "WriteAtomicallyTests"]
+__all__ = ["LeftoverTests", "StateDirectoryTests", "WriteAtomicallyTests"]
 
 
 def permissions(path: Path) -> int:
@@ -82,6 +87,93 @@ class WriteAtomicallyTests(SynchronousTestCase):
     def test_missing_directory(self) -> None:
         """A directory that is missing is an L{OSError}."""
         self.assertRaises(OSError, write_atomically, self.directory / "none" / "file", b"new")
+
+
+_KILLED = """
+import os, pathlib, signal, sys
+from remotedocker.state import write_atomically
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(pathlib.Path(sys.argv[1]), b"new")
+"""
+"""A process that is killed while it writes."""
+
+
+class LeftoverTests(SynchronousTestCase):
+    """L{remove_leftovers}."""
+
+    def setUp(self) -> None:
+        """A directory with what a killed process has left, and other files."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "file"
+        self.path.write_bytes(b"old")
+        (self.directory / ".hidden").touch()
+        (self.directory / "file.0123456789ab").touch()
+        (self.directory / ".directory.0123456789ab").mkdir()
+        (self.directory / ".link.0123456789ab").symlink_to("file")
+        self.others = sorted(os.listdir(self.directory))
+        root = Path(state.__file__).parent.parent
+        killed = subprocess.run([sys.executable, "-c", _KILLED, self.path.absolute()], cwd=root, check=False)
+        self.assertEqual(killed.returncode, -signal.SIGKILL)
+        self.assertEqual(len(os.listdir(self.directory)), len(self.others) + 1)
+
+    def test_removed(self) -> None:
+        """What a killed process has left is removed, and nothing else."""
+        remove_leftovers(self.directory)
+        self.assertEqual(sorted(os.listdir(self.directory)), self.others)
+        self.assertEqual(self.path.read_bytes(), b"old")
+
+    def test_at_the_start(self) -> None:
+        """So it is in the state directory, and in those inside, when they are prepared."""
+        StateDirectory(self.directory).prepare()
+        self.assertEqual(sorted(os.listdir(self.directory)), sorted([*self.others, "agent-id"]))
+        (self.directory / ".file.0123456789ab").touch()
+        StateDirectory(self.directory.parent).subdirectory(self.directory.name)
+        self.assertNotIn(".file.0123456789ab", os.listdir(self.directory))
+
+    def test_being_written(self) -> None:
+        """What is being written is no leftover."""
+        fsync = os.fsync
+
+        def between(descriptor: int) -> None:
+            remove_leftovers(self.directory)
+            fsync(descriptor)
+
+        self.patch(os, "fsync", between)
+        write_atomically(self.path, b"new")
+        self.assertEqual(self.path.read_bytes(), b"new")
+        self.assertEqual(sorted(os.listdir(self.directory)), self.others)
+
+    def test_taken_for_a_leftover(self) -> None:
+        """A file that is removed before it is locked is made again."""
+        flock = fcntl.flock
+        removed: list[int] = []
+
+        def late(descriptor: int, operation: int) -> None:
+            if not removed:
+                removed.append(descriptor)
+                self.patch(fcntl, "flock", flock)
+                remove_leftovers(self.directory)
+            flock(descriptor, operation)
+
+        self.patch(fcntl, "flock", late)
+        write_atomically(self.path, b"new")
+        self.assertEqual(len(removed), 1)
+        self.assertEqual(self.path.read_bytes(), b"new")
+        self.assertEqual(sorted(os.listdir(self.directory)), self.others)
+
+    def test_no_locks(self) -> None:
+        """Where the file system knows no locks files are written, and none is taken for a leftover."""
+        before = sorted(os.listdir(self.directory))
+
+        def unknown(descriptor: int, operation: int) -> None:
+            raise OSError("no locks available")
+
+        self.patch(fcntl, "flock", unknown)
+        remove_leftovers(self.directory)
+        write_atomically(self.path, b"new")
+        self.assertEqual(self.path.read_bytes(), b"new")
+        self.assertEqual(sorted(os.listdir(self.directory)), before)
 
 
 class StateDirectoryTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from remotedocker.docker import BindMount, MountForm, PlacedMount
 from remotedocker.errors import RemoteDockerError, SourceUnusable, SyncFailed
 from remotedocker.interfaces import IMirrors, IRemote, IRemoteObserver
-from remotedocker.state import write_atomically
+from remotedocker.state import remove_leftovers, write_atomically
 from remotedocker.sync._choices import Choice, choose, settle_missing
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import all_of, in_thread_of
@@ -72,6 +72,7 @@ class Mirrors:
         """Prepares the state directory and follows the login."""
         for name in ("trees", "trash"):
             (self._state / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(self._state / "trees")
         if self._configuration.mode is SyncMode.OFF:
             return
         if self._configuration.mode is SyncMode.TWO_WAY:

@@ -718,6 +718,14 @@ class RestartTests(MirrorsTestCase):
         await self.mirrors.collect("c1")
         self.assertEqual((self.laptop / "a").read_text(), "changed there")
 
+    async def test_killed_while_it_saved(self) -> None:
+        """What an agent has left that was killed while it saved a tree is removed by the next one."""
+        await self.mirrors.stop()
+        left = self.state / "trees" / ".0f0f.agreed.0123456789ab"
+        left.write_bytes(b"half")
+        self.mirrors = self.make()
+        self.assertFalse(left.exists())
+
     async def test_damaged_snapshot(self) -> None:
         """Without its snapshot a tree is compared anew, and nothing is deleted."""
         for name in "abc":
