@@ -120,9 +120,11 @@ class Services:
         )
 
     def answered(self, plan: ServicePlan, succeeded: bool) -> None:
-        """See L{IServices.answered}. It may be the answer alone that was lost, so the daemon is asked."""
-        self._planned.discard(plan.key)
-        if plan.key and not succeeded:
+        """
+        See L{IServices.answered}. The daemon is asked in any case: it may be the answer alone that was lost,
+        and a list that was asked for before the service was made must not close its ports.
+        """
+        if plan.key:
             self._background(lambda: self._settle(plan.key))
 
     # What the event stream tells.

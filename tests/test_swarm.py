@@ -215,6 +215,15 @@ class ServicesTests(SynchronousTestCase):
         self.assertEqual(self.calls[-1], ("forget", "service old"))
         self.assertIn(making.key, self.neighbours.opened)
 
+    def test_list_from_before(self) -> None:
+        """The ports of a service that was made stay, and the daemon is asked, whatever an older list says."""
+        plan = self.planned(ServiceSpec("web"))
+        self.there(plan)
+        self.calls.clear()
+        self.services.answered(plan, True)
+        self.assertIn(("services",), self.calls)
+        self.assertIn(plan.key, self.neighbours.opened)
+
     def test_no_swarm(self) -> None:
         """Where there is no swarm (any more), there are no services."""
         self.neighbours.opened["service old"] = {}
@@ -233,7 +242,7 @@ class ServicesTests(SynchronousTestCase):
         self.there(plan)
         self.neighbours.answers["reserve"] = PortUnavailable(name="web", container_id="s", address="a")
         self.services.containers_listed(())
-        self.assertEqual(self.named(), ["services", "serving", "reserve", "forget"])
+        self.assertEqual(self.named(), ["services", "services", "serving", "reserve", "forget"])
 
     def mounting(self, *sources: str, tasks: Sequence[str] = ()) -> None:
         """The daemon has a service that mounts C{sources}, and a running task with each of C{tasks}."""
