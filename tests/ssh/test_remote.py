@@ -548,7 +548,8 @@ class DaemonTests(_RemoteTestCase):
     async def test_endless_commands(self) -> None:
         """Where commands do not end, nobody waits for them for ever."""
         self.patch(_docker, "_LOOK_SECONDS", 0.5)
-        self.start_server("AllowStreamLocalForwarding no\nForceCommand sleep 1000")
+        # sshd does not end what it runs with the session: it must end by itself soon.
+        self.start_server("AllowStreamLocalForwarding no\nForceCommand sleep 30")
         await self.start_daemon()
         await self.log_in(remote_docker=f"unix://{self.socket}")
         connecting = [connectProtocol(self.remote.docker_endpoint(), Recorder()) for _ in range(2)]
