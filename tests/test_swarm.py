@@ -116,6 +116,14 @@ class ServicesTests(SynchronousTestCase):
         self.event("update")
         self.assertEqual(self.calls[-1], ("publish", plan.key, {WEB: (PortBinding("127.0.0.1", "30000"),)}))
 
+    def test_not_allocated_yet(self) -> None:
+        """Until the swarm has allocated a number that was typed, the port stays open as it was taken."""
+        plan = self.planned(ServiceSpec("web", ports=TYPED))
+        self.there(plan)
+        self.neighbours.answers["services"][0]["Endpoint"] = {}
+        self.services.answered(plan, True)
+        self.assertEqual(self.calls[-1], ("publish", plan.key, {WEB: (PortBinding("127.0.0.1", "8080"),)}))
+
     def test_taken(self) -> None:
         """A port that cannot be had fails the create, and nothing stays open."""
         error = PortUnavailable(name="web", container_id="service x", address="127.0.0.1:8080")

@@ -178,14 +178,15 @@ def service_sources(document: Mapping[str, Any]) -> dict[str, bool]:
 def allocated_ports(document: Mapping[str, Any]) -> PortMap:
     """
     @param document: a service as the daemon shows it, plain C{json.loads}.
-    @return: where the remote host listens for its TCP ports of mode C{ingress}; empty until the swarm has
-        allocated them. On a node's loopback an ingress port answers by IPv4 alone.
+    @return: where the remote host listens for its TCP ports of mode C{ingress}: what the swarm has allocated,
+        which follows a while after the answer to the create, and of the others those whose number is typed.
+        On a node's loopback an ingress port answers by IPv4 alone.
     """
     published = (document.get("Endpoint") or {}).get("Ports") or ()
     ports, _, _ = _sorted(map(_read_plain_port, published))
     return {
         port: tuple(PortBinding("127.0.0.1", each.host_port) for each in bindings if each.host_port)
-        for port, bindings in ports.items()
+        for port, bindings in {**service_spec(document)[0].ports, **ports}.items()
     }
 
 
