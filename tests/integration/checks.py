@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import socket
 import tarfile
 import urllib.error
@@ -37,14 +38,18 @@ def fetch(port: int, path: str = "/", address: str = "127.0.0.1") -> bytes:
     """
     The body of a page.
 
-    @raise OSError: there is none: nobody listens, the connection broke, or the status is not 200.
+    @raise OSError: there is none: nobody listens, the connection broke, the status is not 200, or the file
+        became shorter while the server read it.
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.closing(
-        opener.open(f"http://{address}:{port}{path}", timeout=_ATTEMPT_SECONDS)
-    ) as response:
-        body: bytes = response.read()
-        return body
+    try:
+        with contextlib.closing(
+            opener.open(f"http://{address}:{port}{path}", timeout=_ATTEMPT_SECONDS)
+        ) as response:
+            body: bytes = response.read()
+            return body
+    except http.client.HTTPException as error:
+        raise OSError(f"no whole answer: {error!r}") from error
 
 
 def listens(port: int, address: str = "127.0.0.1") -> bool:
@@ -79,7 +84,7 @@ def wait_for_page(port: int, wanted: bytes, path: str = "/", seconds: float = 30
     def same() -> bool:
         try:
             found[0] = fetch(port, path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             found[0] = error
         return found[0] == wanted
 
