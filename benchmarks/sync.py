@@ -139,6 +139,8 @@ class Ours:
         await self.remote.when_connected()
         self.mirrors.start()
         await self.mirrors._host.facts()
+        # As an agent does when it has listed what there is.
+        self.mirrors.resynced()
         # The connection for bulk has a login of its own; the others' are warm, too.
         while not all(link.login is not None for link in self.remote._bulk):
             await deferLater(reactor, 0.05, lambda: None)
