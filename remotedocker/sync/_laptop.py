@@ -393,10 +393,10 @@ class FileReceiver:
         try:
             os.utime(self._file, ns=(entry.mtime, entry.mtime))
             local = entry_of(os.fstat(self._file))
-            permissions = entry.permissions & _KEPT_BITS
-            if local.permissions != permissions:
-                os.fchmod(self._file, permissions)
-                local = local._replace(mode=stat.S_IFREG | permissions)
+            mode = stat.S_IFREG | entry.mode & _KEPT_BITS
+            if local.mode != mode:
+                os.fchmod(self._file, mode & _KEPT_BITS)
+                local = local._replace(mode=mode)
             if self.tree.check(self._directory, self._name, operation.expected) is not None:
                 self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
             os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)

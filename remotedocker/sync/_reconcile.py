@@ -34,6 +34,7 @@ from remotedocker.sync._tree import (
     Moved,
     ancestors,
     is_placeholder,
+    parent_of,
     same,
     same_content,
     under,
@@ -232,6 +233,12 @@ class _Reconciler:
         here, there = path in self.local, path in self.remote
         local, remote = self.local_at(path), self.remote_at(path)
         agreed = self.base.get(path)
+        if agreed is None and here != there and path not in self.kept and path not in self.ours:
+            # Mostly so: something new on one side.
+            if local is not None:
+                return _Verdict.PUSH
+            if remote is not None:
+                return _Verdict.PULL if self.comes_back(path) else _Verdict.LEAVE
         if same(local, remote, coarse=self.coarse):
             # Of two contents within one second the laptop can tell that they are not the same.
             finer = self.coarse and here and not there and agreed is not None
@@ -270,11 +277,14 @@ class _Reconciler:
 
     def keep_parents(self) -> None:
         """What goes to a side finds its directories there, even if they were deleted or replaced on it."""
+        push, pull = _Verdict.PUSH, _Verdict.PULL
+        pushed: set[bytes] = set()
+        pulled: set[bytes] = set()
         for path, verdict in list(self.verdicts.items()):
-            if verdict is _Verdict.PULL and self.remote_at(path) is not None:
-                self._keep(path, _Verdict.PULL, self.local_at, self.remote_at)
-            elif verdict is _Verdict.PUSH and self.local_at(path) is not None:
-                self._keep(path, _Verdict.PUSH, self.remote_at, self.local_at)
+            if verdict is pull and parent_of(path) not in pulled and self.remote_at(path) is not None:
+                self._keep(path, pull, self.local_at, self.remote_at, pulled)
+            elif verdict is push and parent_of(path) not in pushed and self.local_at(path) is not None:
+                self._keep(path, push, self.remote_at, self.local_at, pushed)
 
     def _keep(
         self,
@@ -282,8 +292,12 @@ class _Reconciler:
         direction: _Verdict,
         destination: Callable[[bytes], Entry | None],
         origin: Callable[[bytes], Entry | None],
+        seen: set[bytes],
     ) -> None:
         for above in ancestors(path):
+            if above in seen:
+                return
+            seen.add(above)
             planned = self.verdicts.get(above)
             source, found = origin(above), destination(above)
             if source is None or not source.is_directory:
@@ -351,7 +365,7 @@ class _Reconciler:
         wanted: dict[int, bytes] = {}
         result: dict[bytes, bytes] = {}
         several = sorted(
-            path for path in paths if (entry := self.local_at(path)) and entry.is_file and entry.links > 1
+            path for path in paths if (entry := self.local_at(path)) and entry.links > 1 and entry.is_file
         )
         if not several:
             return result

@@ -286,7 +286,7 @@ class Scanner:
                 scan.delta[path] = None
             return False
         self._count += 1
-        if self._over(scan, 1):
+        if self._count > self.max_files or scan.size > self.max_size:
             if self._over(scan, _COUNT_AT_MOST):
                 raise ScanLimit(self._count, scan.size)
             return kind == stat.S_IFDIR
@@ -303,10 +303,11 @@ class Scanner:
                 and (kind != stat.S_IFREG or before.size == status.st_size)
             ):
                 return kind == stat.S_IFDIR
-        entry = self._entry(path, status, scan)
-        read = kind == stat.S_IFREG and not same_content(known and known.local, entry)
+        entry = self._link(path, status, scan) if kind == stat.S_IFLNK else entry_of(status)
         # That others may read it says that we may.
-        if read and not mode & stat.S_IROTH and not os.access(self._absolute(path), os.R_OK):
+        doubtful = kind == stat.S_IFREG and not mode & stat.S_IROTH
+        read = doubtful and not same_content(known and known.local, entry)
+        if read and not os.access(self._absolute(path), os.R_OK):
             self._unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), scan)
             return False
         if entry is not None:
@@ -316,9 +317,8 @@ class Scanner:
     def _over(self, scan: Scan, times: int) -> bool:
         return self._count > self.max_files * times or scan.size > self.max_size * times
 
-    def _entry(self, path: bytes, status: os.stat_result, scan: Scan) -> Entry | None:
-        if not stat.S_ISLNK(status.st_mode):
-            return entry_of(status)
+    def _link(self, path: bytes, status: os.stat_result, scan: Scan) -> Entry | None:
+        """@return: what a symbolic link is; None if it cannot be read."""
         try:
             return entry_of(status, os.readlink(self._absolute(path)))
         except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import stat
 import struct
+import zlib
 from functools import lru_cache
 from typing import Protocol
 
@@ -24,6 +25,8 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 _REGULAR, _LINK, _SYMLINK, _DIRECTORY, _PAX, _GLOBAL = b"0", b"1", b"2", b"5", b"x", b"g"
 _GNU_NAME, _GNU_LINK = b"L", b"K"
+_FILES = frozenset({_REGULAR, b"\0", b"7"})
+_ABOUT_THE_NEXT = frozenset({_PAX, _GLOBAL, _GNU_NAME, _GNU_LINK})
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -150,7 +153,7 @@ class TarReader:
     sink: TarSink
     several: bool = False
     finished: bool = field(init=False, default=False)
-    _buffer: bytearray = field(init=False, factory=bytearray)
+    _rest: bytes = field(init=False, default=b"")
     _left: int = field(init=False, default=0)
     _padding: int = field(init=False, default=0)
     _extended: dict[bytes, bytes] = field(init=False, factory=dict)
@@ -164,37 +167,28 @@ class TarReader:
 
         @raise TarFormatError: they are no archive.
         """
-        self._buffer += data
-        position = 0
-        view = memoryview(self._buffer)
-        try:
-            while not self.finished:
-                available = len(view) - position
-                if self._left:
-                    take = min(self._left, available)
-                    if not take:
-                        break
-                    self._content(view[position : position + take])
-                    position += take
-                    self._left -= take
-                    if self._left:
-                        break
-                    continue
-                if self._open or self._collect:
-                    if available < self._padding:
-                        break
-                    position += self._padding
-                    self._close()
-                    continue
-                if available < BLOCK:
+        if self._rest:
+            data = self._rest + data
+        view, position, end = memoryview(data), 0, len(data)
+        while not self.finished:
+            if self._left:
+                taken = min(self._left, end - position)
+                if not taken:
                     break
-                self._header(bytes(view[position : position + BLOCK]))
+                self._content(view[position : position + taken])
+                position += taken
+                self._left -= taken
+            elif self._open or self._collect:
+                if end - position < self._padding:
+                    break
+                position += self._padding
+                self._close()
+            elif end - position < BLOCK:
+                break
+            else:
+                self._header(data[position : position + BLOCK])
                 position += BLOCK
-        finally:
-            view.release()
-            del self._buffer[:position]
-        if self.finished:
-            self._buffer.clear()
+        self._rest = b"" if self.finished else data[position:]
 
     def _content(self, piece: memoryview) -> None:
         if self._collect:
@@ -221,11 +215,11 @@ class TarReader:
         if block == bytes(BLOCK):
             self.finished = not self.several
             return
-        if sum(block) - sum(block[148:156]) + 8 * 32 != _octal(block[148:156]):
+        if not _is_header(block):
             raise TarFormatError("a header's checksum is wrong")
         kind = block[156:157]
         size = _octal(block[124:136])
-        if kind in (_PAX, _GLOBAL, _GNU_NAME, _GNU_LINK):
+        if kind in _ABOUT_THE_NEXT:
             if size > 1 << 20:
                 raise TarFormatError("an extended header is too long")
             self._collect, self._left, self._padding = kind, size, -size % BLOCK
@@ -242,7 +236,7 @@ class TarReader:
             raise TarFormatError("a size is negative")
         mtime = _parse_time(extended[b"mtime"]) if b"mtime" in extended else _octal(block[136:148]) * 10**9
         entry = _entry(kind, _octal(block[100:108]) & 0o7777, size, mtime, link)
-        self._left = size if kind in (_REGULAR, b"\0", b"7") else 0
+        self._left = size if kind in _FILES else 0
         self._padding = -self._left % BLOCK
         self._open = True
         self.sink.begin(name.rstrip(b"/"), entry, link if kind == _LINK else b"")
@@ -253,9 +247,18 @@ def _entry(kind: bytes, permissions: int, size: int, mtime: int, link: bytes) ->
         return Entry(stat.S_IFDIR | permissions, 0, mtime)
     if kind == _SYMLINK:
         return Entry(stat.S_IFLNK | permissions, 0, mtime, link)
-    if kind in (_REGULAR, b"\0", b"7", _LINK):
+    if kind in _FILES or kind == _LINK:
         return Entry(stat.S_IFREG | permissions, size, mtime)
     return Entry(permissions)
+
+
+def _is_header(block: bytes) -> bool:
+    """
+    @return: whether the checksum, for which its own field counts as spaces, is right: the lower half of an
+        Adler-32 is one more than the sum of all bytes, modulo 65,521 (RFC 1950, 9).
+    """
+    field = block[148:156]
+    return zlib.adler32(block) & 0xFFFF == (_octal(field) - 8 * ord(" ") + sum(field) + 1) % 65_521
 
 
 def _octal(value: bytes) -> int:
