@@ -119,10 +119,10 @@ class Services:
             key=key,
         )
 
-    def answered(self, plan: ServicePlan, succeeded: bool) -> None:
+    def answered(self, plan: ServicePlan) -> None:
         """
-        See L{IServices.answered}. The daemon is asked in any case: it may be the answer alone that was lost,
-        and a list that was asked for before the service was made must not close its ports.
+        See L{IServices.answered}. The daemon is asked whatever it said: it may be the answer alone that was
+        lost, and a list that was asked for before the service was made must not close its ports.
         """
         if plan.key:
             self._background(lambda: self._settle(plan.key))

@@ -245,7 +245,6 @@ class ServiceAnswered:
     """IServices.answered."""
 
     plan: ServicePlan
-    succeeded: bool
 
 
 Effect = (

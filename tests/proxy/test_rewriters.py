@@ -621,7 +621,7 @@ class PlacingTests(_Case):
         self.service(plan)
         told, notify = self.play_any(DaemonBytes(_json_answer("201 Created", {"ID": "s1"})))
         self.assertEqual(self.told(told)[1], {"ID": "s1", "Warnings": ["53/udp"]})
-        self.assertEqual(notify, Notify(ServiceAnswered(plan, True)))
+        self.assertEqual(notify, Notify(ServiceAnswered(plan)))
 
     def test_serviceRefused(self) -> None:
         """The daemon has refused a service, or was lost."""
@@ -630,7 +630,7 @@ class PlacingTests(_Case):
         for event in (refused, DaemonLost(lost("gone"))):
             self.begin()
             self.service(plan)
-            self.assertIn(Notify(ServiceAnswered(plan, False)), self.play_any(event))
+            self.assertIn(Notify(ServiceAnswered(plan)), self.play_any(event))
 
     def test_service(self) -> None:
         """The mounts of a service's tasks are placed."""
