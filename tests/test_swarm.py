@@ -271,11 +271,14 @@ class ServicesTests(SynchronousTestCase):
     def test_mirrors(self) -> None:
         """
         Mirrors are told what services mount: at a list, and when a service changes; a task that still runs
-        keeps its mirror until it ends.
+        keeps its mirror until it ends. Read-only is what all of them mount so.
         """
         self.mounting("/m")
         self.services.containers_listed([{"State": "running", "Labels": {}, "Mounts": []}])
         self.assertEqual(self.calls, [("services",), ("serving", {"/m": False})])
+        self.mounting("/m", tasks=["/m"])
+        self.event("update")
+        self.assertEqual(self.calls[-1], ("serving", {"/m": False}))
         self.mounting(tasks=["/m"])
         self.calls.clear()
         self.event("remove")
