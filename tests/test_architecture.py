@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 NO_TWISTED = [
     "http",
     "docker",
+    "proxy._asked",
     "proxy._commands",
     "proxy._exchange",
     "proxy._rewriters",

@@ -15,7 +15,7 @@ from remotedocker import errors
 from remotedocker.docker import ServicePlan
 from remotedocker.errors import NoSuchContainer
 from remotedocker.interfaces import IContainers, IDaemon, IServices
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,

@@ -26,7 +26,7 @@ from remotedocker.docker import (
     translate_create_answer,
 )
 from remotedocker.http import RequestHead, ResponseHead, keeps_alive
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,

@@ -15,7 +15,7 @@ from remotedocker import errors
 from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount, ServicePlan, ServiceSpec
 from remotedocker.errors import SourceMissing
 from remotedocker.interfaces import IContainers, IServices
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,
