@@ -72,6 +72,7 @@ ONLY_IN = {"twisted.conch": "ssh", "watchdog": "sync"}
 TOP_LEVEL = {
     "__init__",
     "_known",
+    "_upkeep",
     "_values",
     "containers",
     "errors",
