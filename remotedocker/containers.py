@@ -3,24 +3,24 @@
 Where ports, files and the daemon's truth meet: what happens around a create, a start and an end.
 
 The proxy asks (L{IContainers}); the event stream tells (L{IContainerObserver}). Both speak of the same
-containers, at the same time, so everything that is done for one container is done in turn: a C{die} that
-arrives while a start is being answered is handled after it. What is known here can always be lost: the
-labels on the remote and C{/events} with its re-list bring it back.
+containers, at the same time, so everything that is done for one container is done in turn
+(L{remotedocker._upkeep}): a C{die} that arrives while a start is being answered is handled after it. What is
+known here can always be lost: the labels on the remote and C{/events} with its re-list bring it back.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from remotedocker._known import Container, KnownContainers
+from remotedocker._upkeep import PortPolicy, Upkeep, Work, ports_wanted
 from remotedocker.docker import (
     BindMount,
     ContainerEvent,
@@ -29,42 +29,25 @@ from remotedocker.docker import (
     CreateSpec,
     OwnedContainer,
     PlacedMount,
-    PortBinding,
     PortMap,
-    bind_sources,
     decode_labels,
     encode_labels,
     inspected_labels,
     is_removed_at_end,
-    is_restarted,
     is_running,
     is_service_key,
-    mounted_volumes,
-    published_ports,
 )
 from remotedocker.errors import NoSuchContainer, RemoteDockerError
 from remotedocker.interfaces import IContainerObserver, IContainers, IDaemon, IForwards, IMirrors
 from remotedocker.volumes import Volumes
 
-__all__ = ["Containers", "PortPolicy"]
+__all__ = ["Containers"]
 
 _Result = TypeVar("_Result")
 _Other = TypeVar("_Other")
-_Work = Callable[[Container], Awaitable[None]]
 
 _EXECS_REMEMBERED = 4096
 """Execs whose container is remembered; the oldest is forgotten first."""
-
-
-@frozen
-class PortPolicy:
-    """
-    @ivar forward: published ports are opened here (not C{--no-forward}).
-    @ivar foreign: also those of containers that others created (C{--forward-all}).
-    """
-
-    forward: bool = True
-    foreign: bool = False
 
 
 async def _both(first: Deferred[_Result], second: Deferred[_Other]) -> tuple[_Result, _Other]:
@@ -97,6 +80,7 @@ class Containers:
         self._volumes = Volumes(daemon, mirrors)
         self._policy = policy
         self._known = KnownContainers()
+        self._upkeep = Upkeep(agent_id, self._known, policy, daemon, forwards, mirrors, self._volumes)
         self._execs: dict[str, str] = {}
 
     # What the proxy asks.
@@ -164,7 +148,7 @@ class Containers:
         container.starting = True
         container.died = False
         try:
-            await self._in_turn(container, lambda: self._prepare(container))
+            await self._upkeep.in_turn(container, lambda: self._prepare(container))
         except RemoteDockerError as error:
             container.starting = False
             raise await self._refused(container, error) from error
@@ -174,12 +158,12 @@ class Containers:
         container_id = container.container_id
         before = self._forwards.local_ports(container_id)
         if not container.mounts_known:
-            self._attach(container, await self._daemon.inspect(container_id))
-        await self._attach_volumes(container)
+            self._upkeep.attach(container, await self._daemon.inspect(container_id))
+        await self._upkeep.attach_volumes(container)
         try:
             await _both(
                 self._mirrors.ready(container_id),
-                self._forwards.reserve(container_id, container.name, self._requested(container, {})),
+                self._forwards.reserve(container_id, container.name, ports_wanted(container, {})),
             )
         except RemoteDockerError:
             if not before:
@@ -213,10 +197,10 @@ class Containers:
         container.starting = False
         container.died = container.died or not succeeded
         try:
-            await self._in_turn(container, lambda: self._follow(container))
+            await self._upkeep.in_turn(container, lambda: self._upkeep.follow(container))
         except NoSuchContainer:
             # Started, ended and removed (--rm) before it could be looked at.
-            await self._gone(container_id)
+            await self._upkeep.gone(container_id)
         except RemoteDockerError as error:
             if succeeded:
                 raise
@@ -231,7 +215,7 @@ class Containers:
 
     async def _collect(self, container: Container) -> None:
         try:
-            await self._attach_volumes(container)
+            await self._upkeep.attach_volumes(container)
         except RemoteDockerError as error:
             self._log.warn("the volumes of {name}: {error}", name=container.name, error=error.message)
         await self._mirrors.collect(container.container_id)
@@ -263,8 +247,7 @@ class Containers:
 
     def owned(self, labels: Mapping[str, str]) -> OwnedContainer | None:
         """See L{IContainers.owned}."""
-        owned = decode_labels(labels)
-        return owned if owned is not None and owned.agent_id == self._agent_id else None
+        return self._upkeep.owned(labels)
 
     # What the event stream tells.
 
@@ -279,18 +262,18 @@ class Containers:
             if container is None:
                 container = self._meet(container_id, event.attributes.get("name", ""), event.attributes)
             if container is not None and not container.starting:
-                self._background(container, self._follow)
+                self._upkeep.background(container, self._upkeep.follow)
         elif container is None:
             return
         elif event.action == "die":
             container.died = True
-            self._background(container, self._down)
+            self._upkeep.background(container, self._upkeep.down)
         elif event.action in ("network connect", "network disconnect"):
             # A network that comes or goes with a start or an end tells nothing new.
             if not container.died and not container.starting:
-                self._background(container, self._follow)
+                self._upkeep.background(container, self._upkeep.follow)
         elif event.action == "destroy":
-            self._background(container, lambda each: self._gone(each.container_id))
+            self._upkeep.background(container, lambda each: self._upkeep.gone(each.container_id))
         elif event.action == "rename":
             container.name = event.attributes.get("name", container.name)
 
@@ -298,7 +281,7 @@ class Containers:
         """See L{IContainerObserver.containers_listed}."""
         self._volumes.listed()
         met: set[str] = set()
-        changes: list[tuple[Container, _Work]] = []
+        changes: list[tuple[Container, Work]] = []
         for summary in containers:
             container_id = summary["Id"]
             name = (summary.get("Names") or ["/"])[0].lstrip("/")
@@ -307,15 +290,15 @@ class Containers:
                 continue
             met.add(container_id)
             container.name = name
-            self._attach(container, summary)
+            self._upkeep.attach(container, summary)
             running = summary.get("State") in ("running", "paused")
-            changes.append((container, self._follow if running else self._down))
+            changes.append((container, self._upkeep.follow if running else self._upkeep.down))
         held = {each for each in self._forwards.containers() if not is_service_key(each)}
         for container_id in {*self._known, *held, *self._mirrors.containers()} - met:
             # Asked for again: it may have been created after the list was made.
             container = self._known.setdefault(container_id, Container(container_id, container_id[:12], None))
-            changes.append((container, self._follow))
-        done = [(container, self._background(container, work)) for container, work in changes]
+            changes.append((container, self._upkeep.follow))
+        done = [(container, self._upkeep.background(container, work)) for container, work in changes]
         # A start that is under way sees to its own ports, and may be waiting for many files.
         waiting = [each for container, each in done if not container.starting]
         return DeferredList(waiting).addCallback(lambda _: None)
@@ -344,101 +327,5 @@ class Containers:
             return None  # the daemon itself answers that, in its own words
         container = self._meet(document["Id"], document["Name"].lstrip("/"), inspected_labels(document))
         if container is not None:
-            self._attach(container, document)
+            self._upkeep.attach(container, document)
         return container
-
-    def _attach(self, container: Container, document: Mapping[str, Any]) -> None:
-        """
-        @param document: an inspect or list answer, which has all of its mounts.
-        """
-        self._mirrors.attach(container.container_id, bind_sources(document))
-        container.volumes = mounted_volumes(document)
-        container.mounts_known = True
-
-    async def _attach_volumes(self, container: Container) -> None:
-        """Attaches the mirrors behind its volumes, when it is known which those are."""
-        if container.volumes:
-            self._mirrors.attach(container.container_id, await self._volumes.sources(container.volumes))
-            container.volumes = {}
-
-    async def _follow(self, container: Container) -> None:
-        """Brings ports and mirrors to what the daemon says of the container now."""
-        container_id = container.container_id
-        await self._attach_volumes(container)
-        if container.owned is not None and not container.died and not container.owned.publishes:
-            self._mirrors.running(container_id)
-            return
-        document = await self._daemon.inspect(container_id)
-        container.owned = container.owned or self.owned(inspected_labels(document))
-        container.restarts = is_restarted(document)
-        if not is_running(document):
-            await self._down(container)
-            return
-        container.died = False
-        self._mirrors.running(container_id)
-        if not self._policy.forward or (container.owned is None and not self._policy.foreign):
-            return
-        actual = {
-            port: bindings
-            for port, bindings in published_ports(document).items()
-            if bindings and port.protocol == "tcp"
-        }
-        requested = self._requested(container, actual)
-        await self._forwards.reserve(
-            container_id, container.name, requested, optional=container.owned is None
-        )
-        await self._forwards.publish(container_id, actual)
-
-    async def _down(self, container: Container) -> None:
-        """
-        Closes its ports; where the daemon is about to start it again, they refuse connections but stay ours.
-        """
-        container_id = container.container_id
-        self._mirrors.stopped(container_id)
-        if container.restarts:
-            await self._forwards.suspend(container_id)
-            state = (await self._daemon.inspect(container_id)).get("State") or {}
-            if state.get("Restarting") or state.get("Running"):
-                return
-        await self._forwards.release(container_id)
-
-    async def _gone(self, container_id: str) -> None:
-        released = self._mirrors.release(container_id)
-        await self._forwards.forget(container_id)
-        # Until its last words are back it is known by its name: a client may wait for them.
-        released.addCallback(lambda _: self._known.pop(container_id, None))
-
-    def _requested(self, container: Container, actual: PortMap) -> PortMap:
-        """
-        What is to be opened here: as typed; any port for those that C{-P} published; for containers of others
-        the number that they have there.
-        """
-        if container.owned is None:
-            return {
-                port: tuple(dict.fromkeys(PortBinding("", binding.host_port) for binding in bindings))
-                for port, bindings in actual.items()
-            }
-        typed = {port: bindings for port, bindings in container.owned.ports.items() if port.protocol == "tcp"}
-        return {port: (PortBinding(),) for port in actual} | typed
-
-    def _in_turn(self, container: Container, work: Callable[[], Awaitable[_Result]]) -> Deferred[_Result]:
-        async def run() -> _Result:
-            return await work()
-
-        return container.lock.run(lambda: Deferred.fromCoroutine(run()))
-
-    def _background(self, container: Container, work: _Work) -> Deferred[None]:
-        """Does C{work} in turn; a failure is logged, the next event tries again. @return: fires after it."""
-        container_id = container.container_id
-
-        async def run() -> None:
-            try:
-                await self._in_turn(container, lambda: work(container))
-            except NoSuchContainer:
-                await self._gone(container_id)
-            except RemoteDockerError as error:
-                self._log.warn("container {name}: {error}", name=container.name, error=error.message)
-
-        return Deferred.fromCoroutine(run()).addErrback(
-            lambda failure: self._log.failure("container {name}", failure, name=container.name)
-        )

@@ -416,5 +416,8 @@ class IServices(Interface):
         ports are taken. Fires with a plan, its C{placed} empty, to be given to L{answered}.
         """
 
-    def answered(plan: ServicePlan, succeeded: bool) -> None:
-        """The daemon has made or changed the service; or has not, and what was taken is given back."""
+    def answered(plan: ServicePlan) -> None:
+        """
+        The daemon has answered, or its answer will not come: if it has not made or changed the service, what
+        was taken is given back.
+        """

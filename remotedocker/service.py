@@ -21,7 +21,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from remotedocker.containers import Containers, PortPolicy
+from remotedocker._upkeep import PortPolicy
+from remotedocker.containers import Containers
 from remotedocker.daemon import DaemonClient
 from remotedocker.errors import RemoteDockerError
 from remotedocker.forwards import Forwards

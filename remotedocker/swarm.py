@@ -38,6 +38,7 @@ from remotedocker.docker import (
     decode_labels,
     encode_labels,
     is_service_key,
+    mounted_together,
     service_key,
     service_sources,
     service_spec,
@@ -119,10 +120,10 @@ class Services:
             key=key,
         )
 
-    def answered(self, plan: ServicePlan, succeeded: bool) -> None:
+    def answered(self, plan: ServicePlan) -> None:
         """
-        See L{IServices.answered}. The daemon is asked in any case: it may be the answer alone that was lost,
-        and a list that was asked for before the service was made must not close its ports.
+        See L{IServices.answered}. The daemon is asked whatever it said: it may be the answer alone that was
+        lost, and a list that was asked for before the service was made must not close its ports.
         """
         if plan.key:
             self._background(lambda: self._settle(plan.key))
@@ -217,10 +218,8 @@ class Services:
             for each in containers
             if _TASK in (each.get("Labels") or {}) and each.get("State") in ("running", "paused")
         ]
-        sources: dict[str, bool] = {}
-        for mounted in (*map(service_sources, documents), *map(bind_sources, tasks)):
-            for source, read_only in mounted.items():
-                sources[source] = sources.get(source, True) and read_only
+        mounted = (*map(service_sources, documents), *map(bind_sources, tasks))
+        sources = mounted_together(mount for each in mounted for mount in each.items())
         self._mounted = self._mounted or bool(sources)
         self._mirrors.serving(sources)
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from remotedocker.docker import BindMount, volume_mount
+from remotedocker.docker import BindMount, mounted_together, volume_mount
 from remotedocker.errors import RemoteDockerError
 from remotedocker.interfaces import IDaemon, IMirrors
 
@@ -68,13 +68,12 @@ class Volumes:
         async def found() -> dict[str, bool]:
             self._unsure.update(name for name in volumes if name not in self._mounts)
             await self._settle()
-            sources: dict[str, bool] = {}
-            for name, read_only in volumes.items():
-                mount = self._mounts[name]
-                if mount is not None:
-                    both = read_only or mount.read_only
-                    sources[mount.source] = sources.get(mount.source, True) and both
-            return sources
+            mounts = [(self._mounts[name], read_only) for name, read_only in volumes.items()]
+            return mounted_together(
+                (mount.source, read_only or mount.read_only)
+                for mount, read_only in mounts
+                if mount is not None
+            )
 
         return self._lock.run(lambda: Deferred.fromCoroutine(found()))
 
@@ -104,13 +103,9 @@ class Volumes:
 
     def _tell(self) -> None:
         """Tells the mirrors, once all volumes are known."""
-        if not self._complete:
-            return
-        sources: dict[str, bool] = {}
-        for mount in self._mounts.values():
-            if mount is not None:
-                sources[mount.source] = sources.get(mount.source, True) and mount.read_only
-        self._mirrors.keeping(sources)
+        if self._complete:
+            mounts = [mount for mount in self._mounts.values() if mount is not None]
+            self._mirrors.keeping(mounted_together((mount.source, mount.read_only) for mount in mounts))
 
     def _background(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does C{work} in turn, for nobody who waits; after a failure the next list or start asks again."""

@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 NO_TWISTED = [
     "http",
     "docker",
+    "proxy._asked",
     "proxy._commands",
     "proxy._exchange",
     "proxy._rewriters",
@@ -71,6 +72,7 @@ ONLY_IN = {"twisted.conch": "ssh", "watchdog": "sync"}
 TOP_LEVEL = {
     "__init__",
     "_known",
+    "_upkeep",
     "_values",
     "containers",
     "errors",

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from remotedocker.containers import Containers, PortPolicy
+from remotedocker._upkeep import PortPolicy
+from remotedocker.containers import Containers
 from remotedocker.docker import (
     BindMount,
     ContainerEvent,

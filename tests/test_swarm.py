@@ -98,7 +98,7 @@ class ServicesTests(SynchronousTestCase):
         assert owned is not None
         self.assertEqual((owned.agent_id, plan.key), ("agent", f"service {owned.nonce}"))
         self.assertEqual((plan.task_labels, plan.warnings), ({}, ()))
-        self.services.answered(plan, True)
+        self.services.answered(plan)
         self.there(plan)
         self.calls.clear()
         self.event("create")
@@ -121,7 +121,7 @@ class ServicesTests(SynchronousTestCase):
         plan = self.planned(ServiceSpec("web", ports=TYPED))
         self.there(plan)
         self.neighbours.answers["services"][0]["Endpoint"] = {}
-        self.services.answered(plan, True)
+        self.services.answered(plan)
         self.assertEqual(self.calls[-1], ("publish", plan.key, {WEB: (PortBinding("127.0.0.1", "8080"),)}))
 
     def test_taken(self) -> None:
@@ -161,14 +161,14 @@ class ServicesTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What was taken for a service that the daemon refused is given back."""
         plan = self.planned(ServiceSpec("web", ports=TYPED))
-        self.services.answered(plan, False)
+        self.services.answered(plan)
         self.assertEqual(self.calls, [("services",), ("forget", plan.key)])
 
     def test_answer_lost(self) -> None:
         """If the service is there, though no answer came, its ports stay open."""
         plan = self.planned(ServiceSpec("web", ports=TYPED))
         self.there(plan)
-        self.services.answered(plan, False)
+        self.services.answered(plan)
         self.assertEqual(self.named(), ["services", "reserve", "publish"])
 
     def test_update(self) -> None:
@@ -180,7 +180,7 @@ class ServicesTests(SynchronousTestCase):
             again = self.successResultOf(self.services.plan(reference, ServiceSpec("web", ports=other)))
             self.assertEqual((again.key, again.labels), (plan.key, plan.labels), reference)
             self.assertEqual(self.calls[-1], ("reserve", plan.key, "web", other))
-        self.services.answered(again, False)
+        self.services.answered(again)
         self.assertEqual(self.calls[-2], ("reserve", plan.key, "web", TYPED))
         self.there(ServicePlan())
         for reference in ("s1", "nothing"):
@@ -190,7 +190,7 @@ class ServicesTests(SynchronousTestCase):
         """With C{--no-forward} services pass as asked, and nothing is opened."""
         self.make(forward=False)
         self.assertEqual(self.planned(ServiceSpec("web", ports=TYPED)), ServicePlan())
-        self.services.answered(ServicePlan(), False)
+        self.services.answered(ServicePlan())
         self.services.containers_listed(())
         self.event("create")
         self.assertNotIn("reserve", self.named())
@@ -214,7 +214,7 @@ class ServicesTests(SynchronousTestCase):
     def test_listed(self) -> None:
         """A list opens what is there, and closes what is not, but for what is just being made."""
         plan = self.planned(ServiceSpec("web", ports=TYPED))
-        self.services.answered(plan, True)
+        self.services.answered(plan)
         self.there(plan)
         self.neighbours.opened.update({"service old": {}, "ab" * 32: {}})
         making = self.planned(ServiceSpec("new", ports={WEB: (PortBinding("", "8081"),)}))
@@ -228,7 +228,7 @@ class ServicesTests(SynchronousTestCase):
         plan = self.planned(ServiceSpec("web"))
         self.there(plan)
         self.calls.clear()
-        self.services.answered(plan, True)
+        self.services.answered(plan)
         self.assertIn(("services",), self.calls)
         self.assertIn(plan.key, self.neighbours.opened)
 
@@ -246,7 +246,7 @@ class ServicesTests(SynchronousTestCase):
         self.services.containers_listed(())
         self.assertEqual(self.named(), ["services"])
         plan = self.planned(ServiceSpec("web"))
-        self.services.answered(plan, True)
+        self.services.answered(plan)
         self.there(plan)
         self.neighbours.answers["reserve"] = PortUnavailable(name="web", container_id="s", address="a")
         self.services.containers_listed(())
@@ -271,11 +271,14 @@ class ServicesTests(SynchronousTestCase):
     def test_mirrors(self) -> None:
         """
         Mirrors are told what services mount: at a list, and when a service changes; a task that still runs
-        keeps its mirror until it ends.
+        keeps its mirror until it ends. Read-only is what all of them mount so.
         """
         self.mounting("/m")
         self.services.containers_listed([{"State": "running", "Labels": {}, "Mounts": []}])
         self.assertEqual(self.calls, [("services",), ("serving", {"/m": False})])
+        self.mounting("/m", tasks=["/m"])
+        self.event("update")
+        self.assertEqual(self.calls[-1], ("serving", {"/m": False}))
         self.mounting(tasks=["/m"])
         self.calls.clear()
         self.event("remove")

@@ -45,6 +45,7 @@ from remotedocker.docker._model import (
     ServicePlan,
     ServiceSpec,
 )
+from remotedocker.docker._mounts import mounted_together
 from remotedocker.docker._ports import parse_port, published_ports
 from remotedocker.docker._routes import Endpoint, Route, route, with_query
 from remotedocker.docker._serviceanswers import (
@@ -99,6 +100,7 @@ __all__ = [
     "is_restarted",
     "is_running",
     "is_service_key",
+    "mounted_together",
     "mounted_volumes",
     "parse_port",
     "published_ports",

@@ -21,7 +21,7 @@ from remotedocker.docker._model import (
     CreateSpec,
     OwnedContainer,
 )
-from remotedocker.docker._mounts import Slot, apply_placed, mount_slots
+from remotedocker.docker._mounts import Slot, apply_placed, mount_slots, mounted_together
 from remotedocker.docker._ports import LOOPBACK, binding_objects, parse_port, read_port_map
 from remotedocker.docker._restore import restore_create
 
@@ -82,7 +82,7 @@ def _named_volumes(binds: list[JSONValue], mounts: Iterable[JSONObject]) -> dict
     for mount in mounts:
         if mount.text("Type") == "volume":
             found.append((mount.text("Source"), mount.field("ReadOnly") is True))
-    return {name: all(read_only for each, read_only in found if each == name) for name, _ in found if name}
+    return mounted_together((name, read_only) for name, read_only in found if name)
 
 
 @frozen(eq=False)

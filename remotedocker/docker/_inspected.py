@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from remotedocker.docker._mounts import mounted_together
+
 __all__ = [
     "bind_sources",
     "inspected_labels",
@@ -51,8 +53,8 @@ def bind_sources(document: Mapping[str, Any]) -> dict[str, bool]:
 
 def mounted_volumes(document: Mapping[str, Any]) -> dict[str, bool]:
     """@return: the names of the volumes in C{Mounts}, as L{bind_sources}."""
-    volumes: dict[str, bool] = {}
-    for mount in document.get("Mounts") or ():
-        if mount.get("Type") == "volume" and mount.get("Name"):
-            volumes[mount["Name"]] = volumes.get(mount["Name"], True) and not mount.get("RW", True)
-    return volumes
+    return mounted_together(
+        (mount["Name"], not mount.get("RW", True))
+        for mount in document.get("Mounts") or ()
+        if mount.get("Type") == "volume" and mount.get("Name")
+    )

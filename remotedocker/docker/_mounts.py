@@ -1,7 +1,8 @@
-# -*- test-case-name: tests.docker.test_create -*-
+# -*- test-case-name: tests.docker.test_mounts,tests.docker.test_create -*-
 """
 The objects that describe a mount in requests: C{HostConfig.Mounts}, C{ContainerSpec.Mounts} and the options
 of a C{local} volume. What is not well-formed is passed over, for the daemon to refuse in its own words.
+And what several mounts of one thing come to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from remotedocker.docker._bindpaths import is_absolute_source
 from remotedocker.docker._json import JSONObject
 from remotedocker.docker._model import BindMount, MountForm, PlacedMount
 
-__all__ = ["Slot", "apply_placed", "mount_slot", "mount_slots", "volume_slot"]
+__all__ = ["Slot", "apply_placed", "mount_slot", "mount_slots", "mounted_together", "volume_slot"]
+
+
+def mounted_together(mounts: Iterable[tuple[str, bool]]) -> dict[str, bool]:
+    """
+    @param mounts: what each mounts (a source, or the name of a volume), and whether read-only.
+    @return: each once, in the order of the first mounts; it is read-only if all who mount it say so.
+    """
+    together: dict[str, bool] = {}
+    for source, read_only in mounts:
+        together[source] = together.get(source, True) and read_only
+    return together
 
 
 @frozen

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from remotedocker.http import Data, EndOfMessage, Event, RequestHead, ResponseHead, encode_response
+from remotedocker.proxy._asked import Effect
 from remotedocker.proxy._commands import (
     Answered,
     Command,
-    Effect,
     Hold,
     Notify,
     OwnAnswer,
@@ -34,7 +34,7 @@ class Answer:
     """
     The answer to one request.
 
-    @param hold: registers an effect, and gives the token of its L{Hold}.
+    @param new_token: gives the token for the next L{Hold}.
     @param limit: the most bytes of a body that are collected.
     @ivar head: the final head, once it came.
     @ivar started: something of the final answer went to the client, or an answer of ours.
@@ -47,12 +47,12 @@ class Answer:
         self,
         request: RequestHead,
         rewriter: Rewriter,
-        hold: Callable[[Effect], int],
+        new_token: Callable[[], int],
         limit: int = ANSWER_LIMIT,
     ) -> None:
         self._request = request
         self._rewriter = rewriter
-        self._hold = hold
+        self._new_token = new_token
         self._limit = limit
         self._parts: deque[Event] = deque()
         self._waits_for: int | None = None
@@ -114,7 +114,7 @@ class Answer:
     def _wait(self, part: Event, effect: Effect) -> Hold:
         """Puts C{part} back until C{effect} has come."""
         self._parts.appendleft(part)
-        self._waits_for = self._hold(effect)
+        self._waits_for = self._new_token()
         return Hold(self._waits_for, effect)
 
     def _pass_head(self, head: ResponseHead) -> Iterator[Command]:

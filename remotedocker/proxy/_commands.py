@@ -1,16 +1,15 @@
 # -*- test-case-name: tests.proxy.test_exchange -*-
 """
-The whole vocabulary between an L{Exchange<remotedocker.proxy._exchange.Exchange>}, which decides, and the
-protocol that performs: what happened (events), what is to be done (commands), and what is asked of the rest
-of the program (effects). All of it are values.
+The vocabulary between an L{Exchange<remotedocker.proxy._exchange.Exchange>}, which decides, and the protocol
+that performs: what happened (events) and what is to be done (commands). All of it are values.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from remotedocker.docker import BindMount, CreatePlan, CreateSpec, ServicePlan, ServiceSpec
 from remotedocker.http import RequestHead, ResponseHead
+from remotedocker.proxy._asked import Effect
 
 __all__ = [
     "AbortClient",
@@ -20,31 +19,19 @@ __all__ = [
     "ClientLost",
     "CloseClient",
     "CloseDaemon",
-    "Collect",
-    "CollectExec",
     "Command",
     "Connect",
-    "CreateFailed",
-    "Created",
     "DaemonBytes",
     "DaemonConnected",
     "DaemonEnd",
     "DaemonLost",
     "DaemonRefused",
-    "Effect",
     "EndDaemon",
     "Event",
-    "ExecCreated",
-    "ExecBroke",
     "Hijack",
     "Hold",
-    "Inspect",
     "Notify",
     "OwnAnswer",
-    "Ping",
-    "PlanCreate",
-    "PlanService",
-    "PlanVolume",
     "Record",
     "Recorded",
     "Rejected",
@@ -52,9 +39,6 @@ __all__ = [
     "Requested",
     "Resolved",
     "Rewritten",
-    "ServiceAnswered",
-    "Started",
-    "Starting",
     "ToClient",
     "ToDaemon",
     "TurnOver",
@@ -140,129 +124,6 @@ Event = (
     | DaemonLost
     | Resolved
     | Rejected
-)
-
-
-# Effects: what is asked of the rest of the program.
-
-
-@frozen
-class Ping:
-    """IDaemon.ping; resolves to a head, or None."""
-
-
-@frozen
-class Inspect:
-    """IDaemon.inspect; resolves to None if there is no such container."""
-
-    reference: str
-
-
-@frozen
-class PlanCreate:
-    """IContainers.plan_create."""
-
-    spec: CreateSpec
-
-
-@frozen
-class Created:
-    """IContainers.created."""
-
-    container_id: str
-    name: str
-    plan: CreatePlan
-
-
-@frozen
-class CreateFailed:
-    """IContainers.create_failed."""
-
-    plan: CreatePlan
-
-
-@frozen
-class Starting:
-    """IContainers.starting; resolves to a container's id, or None."""
-
-    reference: str
-
-
-@frozen
-class Started:
-    """IContainers.started."""
-
-    container_id: str
-    succeeded: bool
-
-
-@frozen
-class Collect:
-    """IContainers.collect."""
-
-    reference: str
-
-
-@frozen
-class ExecCreated:
-    """IContainers.exec_created."""
-
-    exec_id: str
-    reference: str
-
-
-@frozen
-class CollectExec:
-    """IContainers.collect_exec."""
-
-    exec_id: str
-
-
-@frozen
-class ExecBroke:
-    """The stream of an exec broke at the daemon's side: L{CollectExec} fails once."""
-
-    exec_id: str
-
-
-@frozen
-class PlanVolume:
-    """IContainers.plan_volume; resolves to a placed mount."""
-
-    mount: BindMount
-
-
-@frozen
-class PlanService:
-    """IContainers.plan_volume for each mount, and IServices.plan; resolves to a plan with all of it."""
-
-    reference: str
-    spec: ServiceSpec
-
-
-@frozen
-class ServiceAnswered:
-    """IServices.answered."""
-
-    plan: ServicePlan
-    succeeded: bool
-
-
-Effect = (
-    Ping
-    | Inspect
-    | PlanCreate
-    | Created
-    | CreateFailed
-    | Starting
-    | Started
-    | Collect
-    | ExecCreated
-    | CollectExec
-    | ExecBroke
-    | PlanVolume
-    | PlanService
-    | ServiceAnswered
 )
 
 

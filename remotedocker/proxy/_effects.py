@@ -15,7 +15,7 @@ from remotedocker import errors
 from remotedocker.docker import ServicePlan
 from remotedocker.errors import NoSuchContainer
 from remotedocker.interfaces import IContainers, IDaemon, IServices
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,
@@ -99,5 +99,5 @@ _PERFORMERS: Mapping[type, Callable[[Effects, Any], Deferred[Any]]] = {
     CollectExec: Effects._collect_exec,
     PlanVolume: lambda to, effect: to.containers.plan_volume(effect.mount),
     PlanService: lambda to, effect: Deferred.fromCoroutine(to._plan_service(effect)),
-    ServiceAnswered: _told(lambda to, effect: to.services.answered(effect.plan, effect.succeeded)),
+    ServiceAnswered: _told(lambda to, effect: to.services.answered(effect.plan)),
 }

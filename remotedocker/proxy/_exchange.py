@@ -366,7 +366,7 @@ class Exchange:
 
     # Effects.
 
-    def _new_token(self, effect: do.Effect | None = None) -> int:
+    def _new_token(self) -> int:
         self._tokens += 1
         return self._tokens
 

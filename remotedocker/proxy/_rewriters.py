@@ -26,7 +26,7 @@ from remotedocker.docker import (
     translate_create_answer,
 )
 from remotedocker.http import RequestHead, ResponseHead, keeps_alive
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,
@@ -265,7 +265,6 @@ class ServiceRewriter(TranslatedErrors):
 
     _request: ServiceRequest | None = None
     _plan: ServicePlan | None = None
-    _made: bool = False
 
     def ask(self, body: bytes) -> Effect | None:
         """See L{Rewriter.ask}."""
@@ -285,17 +284,16 @@ class ServiceRewriter(TranslatedErrors):
     def success(self, head: ResponseHead, body: bytes) -> bytes:
         """Our warnings are added."""
         assert self._plan is not None
-        self._made = head.status < 300
         placed = [warning for mount in self._plan.placed for warning in mount.warnings]
         return translate_create_answer(body, list(dict.fromkeys([*self._plan.warnings, *placed])))
 
     def learned(self) -> Sequence[Effect]:
         """See L{Rewriter.learned}."""
-        return () if self._plan is None else (ServiceAnswered(self._plan, self._made),)
+        return self.failed()
 
     def failed(self) -> Sequence[Effect]:
         """See L{Rewriter.failed}."""
-        return () if self._plan is None else (ServiceAnswered(self._plan, False),)
+        return () if self._plan is None else (ServiceAnswered(self._plan),)
 
 
 @define(eq=False)

@@ -12,7 +12,7 @@ from attrs import define, frozen
 
 from remotedocker.docker import AnswerView, Route, translate_error
 from remotedocker.http import RequestHead, ResponseHead
-from remotedocker.proxy._commands import Effect
+from remotedocker.proxy._asked import Effect
 
 __all__ = ["BodyFilter", "Forward", "Reply", "Rewriter", "TranslatedErrors"]
 

@@ -32,6 +32,6 @@ class FakeServices:
         self.calls.append(("plan", reference, spec))
         return succeed(ServicePlan(key="service k"))
 
-    def answered(self, plan: ServicePlan, succeeded: bool) -> None:
+    def answered(self, plan: ServicePlan) -> None:
         """See L{IServices.answered}."""
-        self.calls.append(("answered", plan, succeeded))
+        self.calls.append(("answered", plan))

@@ -11,7 +11,8 @@ from remotedocker.docker import route
 from remotedocker.errors import BadRequest
 from remotedocker.http import Event, RequestHead, RequestParser, ResponseHead, ResponseParser
 from remotedocker.proxy._answer import Answer
-from remotedocker.proxy._commands import Collect, Command, Effect, Hold, Record, Started, ToClient
+from remotedocker.proxy._asked import Collect, Effect, Started
+from remotedocker.proxy._commands import Command, Hold, Record, ToClient
 from remotedocker.proxy._rewriting import Rewriter
 from tests.fakes.containers import FakeContainers
 from tests.proxy.support import answer, chunked, error, request
@@ -47,7 +48,7 @@ class AnswerTests(SynchronousTestCase):
         assert isinstance(head, RequestHead)
         self.parser.expect(head)
         self.rewriter = _Rewriter(head, route(head.method, head.target), FakeContainers())
-        self.answer = Answer(head, self.rewriter, lambda effect: 5, limit=100)
+        self.answer = Answer(head, self.rewriter, lambda: 5, limit=100)
 
     def feed(self, data: bytes) -> list[Command]:
         """@return: what the daemon's bytes lead to, without records."""

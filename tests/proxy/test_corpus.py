@@ -11,6 +11,7 @@ from random import Random
 
 from remotedocker.docker import CreatePlan, PlacedMount
 from remotedocker.http import Data, EndOfMessage, RequestParser, ResponseParser
+from remotedocker.proxy._asked import PlanCreate
 from remotedocker.proxy._commands import (
     ClientBytes,
     Command,
@@ -21,7 +22,6 @@ from remotedocker.proxy._commands import (
     Event,
     Hijack,
     Hold,
-    PlanCreate,
     Resolved,
     ToClient,
     ToDaemon,

@@ -15,7 +15,7 @@ from remotedocker import errors
 from remotedocker.docker import BindMount, CreatePlan, CreateSpec, PlacedMount, ServicePlan, ServiceSpec
 from remotedocker.errors import SourceMissing
 from remotedocker.interfaces import IContainers, IServices
-from remotedocker.proxy._commands import (
+from remotedocker.proxy._asked import (
     Collect,
     CollectExec,
     Created,
@@ -108,8 +108,8 @@ class EffectsTests(SynchronousTestCase):
         spec, plan = ServiceSpec("web", (_MOUNT,)), ServicePlan((_PLACED,), key="service k")
         self.assertEqual(self.successResultOf(self.effects.start(PlanService("s1", spec))), plan)
         self.assertEqual(self.containers.calls, [("plan_volume", _MOUNT)])
-        self.assertIsNone(self.successResultOf(self.effects.start(ServiceAnswered(plan, True))))
-        self.assertEqual(self.services.calls, [("plan", "s1", spec), ("answered", plan, True)])
+        self.assertIsNone(self.successResultOf(self.effects.start(ServiceAnswered(plan))))
+        self.assertEqual(self.services.calls, [("plan", "s1", spec), ("answered", plan)])
 
     def test_fails(self) -> None:
         """A failure is passed on."""

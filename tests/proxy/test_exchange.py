@@ -6,6 +6,7 @@ Tests for L{remotedocker.proxy._exchange}: scripts of events and the commands th
 from __future__ import annotations
 
 from remotedocker.errors import BadRequest, BrowserRefused, NotHTTP, SSHUnavailable
+from remotedocker.proxy._asked import Collect, ExecBroke, Ping
 from remotedocker.proxy._checks import RequestCheck
 from remotedocker.proxy._commands import (
     AbortClient,
@@ -14,7 +15,6 @@ from remotedocker.proxy._commands import (
     ClientLost,
     CloseClient,
     CloseDaemon,
-    Collect,
     Connect,
     DaemonBytes,
     DaemonConnected,
@@ -22,10 +22,8 @@ from remotedocker.proxy._commands import (
     DaemonLost,
     DaemonRefused,
     EndDaemon,
-    ExecBroke,
     Hijack,
     Hold,
-    Ping,
     Rejected,
     Resolved,
     ToClient,

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from remotedocker.docker import CreatePlan, PlacedMount
 from remotedocker.errors import SSHUnavailable
 from remotedocker.proxy import _commands as do
+from remotedocker.proxy._asked import Created, CreateFailed, Effect, PlanCreate, Started, Starting
 from remotedocker.proxy._exchange import Exchange
 from remotedocker.proxy._turn import Rules
 from tests.fakes.containers import FakeContainers
@@ -69,7 +70,7 @@ class _World:
         self.daemon = "closed"
         self.closed = False
         self.hijacked = False
-        self.holds: dict[int, do.Effect] = {}
+        self.holds: dict[int, Effect] = {}
         self.begun: list[str] = []
         self.told: list[str] = []
 
@@ -130,10 +131,10 @@ class _World:
         """@return: the good end of what was asked for."""
         effect = self.holds.pop(token)
         value: object = None
-        if isinstance(effect, do.PlanCreate):
+        if isinstance(effect, PlanCreate):
             self.begun.append("plan")
             value = CreatePlan(tuple(PlacedMount(mount, mount.source, False) for mount in effect.spec.mounts))
-        elif isinstance(effect, do.Starting):
+        elif isinstance(effect, Starting):
             self.begun.append("start")
             value = "c1"
         return do.Resolved(token, value)
@@ -168,10 +169,10 @@ class _World:
         elif isinstance(command, do.Notify):
             self._tell(command.effect)
 
-    def _tell(self, effect: do.Effect) -> None:
-        if isinstance(effect, (do.Created, do.CreateFailed)):
+    def _tell(self, effect: Effect) -> None:
+        if isinstance(effect, (Created, CreateFailed)):
             self.told.append("plan")
-        elif isinstance(effect, do.Started):
+        elif isinstance(effect, Started):
             self.told.append("start")
 
     def end(self) -> None:

@@ -22,35 +22,37 @@ from remotedocker.docker import (
 from remotedocker.docker import CreateSpec as Spec
 from remotedocker.errors import PortUnavailable, SourceMissing, SSHUnavailable
 from remotedocker.http import Headers, RequestParser, ResponseParser
+from remotedocker.proxy._asked import (
+    Collect,
+    CollectExec,
+    Created,
+    CreateFailed,
+    ExecCreated,
+    Inspect,
+    PlanCreate,
+    PlanService,
+    PlanVolume,
+    ServiceAnswered,
+    Started,
+    Starting,
+)
 from remotedocker.proxy._commands import (
     ClientBytes,
     ClientLost,
     CloseDaemon,
-    Collect,
-    CollectExec,
     Command,
     Connect,
-    Created,
-    CreateFailed,
     DaemonBytes,
     DaemonConnected,
     DaemonEnd,
     DaemonLost,
     DaemonRefused,
-    ExecCreated,
     Hold,
-    Inspect,
     Notify,
-    PlanCreate,
-    PlanService,
-    PlanVolume,
     Rejected,
     Report,
     Resolved,
     Rewritten,
-    ServiceAnswered,
-    Started,
-    Starting,
     ToClient,
     ToDaemon,
 )
@@ -621,7 +623,7 @@ class PlacingTests(_Case):
         self.service(plan)
         told, notify = self.play_any(DaemonBytes(_json_answer("201 Created", {"ID": "s1"})))
         self.assertEqual(self.told(told)[1], {"ID": "s1", "Warnings": ["53/udp"]})
-        self.assertEqual(notify, Notify(ServiceAnswered(plan, True)))
+        self.assertEqual(notify, Notify(ServiceAnswered(plan)))
 
     def test_serviceRefused(self) -> None:
         """The daemon has refused a service, or was lost."""
@@ -630,7 +632,7 @@ class PlacingTests(_Case):
         for event in (refused, DaemonLost(lost("gone"))):
             self.begin()
             self.service(plan)
-            self.assertIn(Notify(ServiceAnswered(plan, False)), self.play_any(event))
+            self.assertIn(Notify(ServiceAnswered(plan)), self.play_any(event))
 
     def test_service(self) -> None:
         """The mounts of a service's tasks are placed."""
