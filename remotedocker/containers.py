@@ -36,6 +36,7 @@ from remotedocker.docker import (
     is_removed_at_end,
     is_running,
     is_service_key,
+    mounted_together,
 )
 from remotedocker.errors import NoSuchContainer, RemoteDockerError
 from remotedocker.interfaces import IContainerObserver, IContainers, IDaemon, IForwards, IMirrors
@@ -128,7 +129,9 @@ class Containers:
         )
         self._mirrors.attach(
             container_id,
-            {placed.remote_source: placed.mount.read_only for placed in plan.placed if placed.mirrored},
+            mounted_together(
+                (placed.remote_source, placed.mount.read_only) for placed in plan.placed if placed.mirrored
+            ),
         )
 
     def create_failed(self, plan: CreatePlan) -> None:

@@ -44,11 +44,11 @@ def is_removed_at_end(document: Mapping[str, Any]) -> bool:
 
 def bind_sources(document: Mapping[str, Any]) -> dict[str, bool]:
     """@return: the bind sources in an inspect or list answer's C{Mounts}, to whether they are read-only."""
-    return {
-        mount["Source"]: not mount.get("RW", True)
+    return mounted_together(
+        (mount["Source"], not mount.get("RW", True))
         for mount in document.get("Mounts") or ()
         if mount.get("Type") == "bind" and mount.get("Source")
-    }
+    )
 
 
 def mounted_volumes(document: Mapping[str, Any]) -> dict[str, bool]:

@@ -22,7 +22,7 @@ from remotedocker.docker._model import (
     ServicePlan,
     ServiceSpec,
 )
-from remotedocker.docker._mounts import Slot, apply_placed, mount_slots
+from remotedocker.docker._mounts import Slot, apply_placed, mount_slots, mounted_together
 from remotedocker.docker._ports import parse_port
 
 __all__ = [
@@ -172,7 +172,7 @@ def service_sources(document: Mapping[str, Any]) -> dict[str, bool]:
     """
     spec = read_object(json.dumps(document.get("Spec") or {}).encode())
     slots = mount_slots(_container_spec(spec).children("Mounts"))
-    return {slot.mount.source: slot.mount.read_only for slot in slots}
+    return mounted_together((slot.mount.source, slot.mount.read_only) for slot in slots)
 
 
 def allocated_ports(document: Mapping[str, Any]) -> PortMap:

@@ -60,10 +60,11 @@ class InspectedTests(SynchronousTestCase):
         self.assertEqual(mounted_volumes({"Mounts": None}), {})
 
     def test_bind_sources(self) -> None:
-        """Only binds have a source that concerns us."""
+        """Only binds have a source that concerns us; what is mounted twice is written to by one of them."""
         mounts = [
             {"Type": "bind", "Source": "/a", "RW": True},
             {"Type": "bind", "Source": "/b", "RW": False},
+            {"Type": "bind", "Source": "/a", "RW": False},
             {"Type": "volume", "Source": "/var/lib/docker/volumes/v/_data", "RW": True},
             {"Type": "tmpfs", "Source": ""},
         ]

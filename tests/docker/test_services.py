@@ -152,11 +152,12 @@ class ServiceDocumentTests(SynchronousTestCase):
         self.assertEqual(allocated_ports(document), {WEB: (PortBinding("127.0.0.1", "30000"),)})
 
     def test_sources(self) -> None:
-        """The host paths that tasks mount are those of binds, and of volumes that are binds."""
+        """The host paths that tasks mount are those of binds (of which one may write), and of volumes that are."""
         options = {"type": "none", "o": "bind", "device": "/c"}
         mounts = [
             {"Type": "bind", "Source": "/a", "Target": "/x", "ReadOnly": True},
             {"Type": "bind", "Source": "/b", "Target": "/y"},
+            {"Type": "bind", "Source": "/b", "Target": "/v", "ReadOnly": True},
             {"Type": "volume", "Source": "v", "Target": "/z"},
             {"Type": "volume", "Target": "/w", "VolumeOptions": {"DriverConfig": {"Options": options}}},
         ]

@@ -716,6 +716,13 @@ class FromRemoteTests(FilesTestCase):
         self.assertNotEqual(outcome.status, 0)
         self.assertEqual((self.tree / "file").read_text(), "one\n")
 
+    def test_mounted_twice(self) -> None:
+        """What is mounted read-write and, at another place, read-only comes back."""
+        mounts = ("-v", f"{self.tree}:/x", "-v", f"{self.tree}:/y:ro")
+        outcome = self.cli("run", "--rm", *mounts, "busybox", "sh", "-c", "echo two > /x/file; cat /y/file")
+        self.assertEqual(outcome.stdout, b"two\n", outcome.stderr)
+        self.assertEqual((self.tree / "file").read_text(), "two\n")
+
     def test_ping_pong(self) -> None:
         """Laptop and container write to one tree by turns, and each sees the other's last word."""
         name = self.begin()
