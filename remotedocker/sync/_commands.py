@@ -22,8 +22,14 @@ __all__ = ["READER", "Commands"]
 
 T = TypeVar("T")
 
-READER = """exec sh -c 'N=$(printf "\\nx"); N=${N%x}; IFS= read -r l && eval "$l"'"""
-"""Reads a line (C{read} takes no byte beyond it, POSIX.1-2017) and does it; C{$N} in it is a newline."""
+READER = (
+    "exec sh -c 'TAR_OPTIONS=-b128; export TAR_OPTIONS;"
+    """ N=$(printf "\\nx"); N=${N%x}; IFS= read -r l && eval "$l"'"""
+)
+"""
+Reads a line (C{read} takes no byte beyond it, POSIX.1-2017) and does it; C{$N} in it is a newline. GNU C{tar}
+is to take 64 KiB at a time from a pipe, instead of 10, and nothing else that the user's environment may say.
+"""
 
 
 def _line(command: bytes) -> bytes:

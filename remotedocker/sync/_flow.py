@@ -94,21 +94,15 @@ class Gate:
 
 async def pump(chunks: Iterator[bytes], write: Callable[[bytes], object], gate: Gate, run: InThread) -> int:
     """
-    Writes C{chunks}, each made in a thread while the one before it is on its way.
+    Writes C{chunks}, each made in a thread while what was written before it is on its way. Not while it is
+    written, too: of a thread that makes system calls and one that encrypts only one can run at a time, and
+    they would take turns thousands of times.
 
     @return: how many bytes they had.
     """
     total = 0
-    ahead: Deferred[bytes | None] = run(next, chunks, None)
-    while True:
-        chunk = await ahead
-        if chunk is None:
-            return total
-        ahead = run(next, chunks, None)
-        try:
-            await gate.ready()
-        except BaseException:
-            await ahead
-            raise
+    while (chunk := await run(next, chunks, None)) is not None:
+        await gate.ready()
         write(chunk)
         total += len(chunk)
+    return total

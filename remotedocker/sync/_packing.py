@@ -20,7 +20,7 @@ __all__ = ["UNSTABLE", "Member", "open_source", "read_source", "write_members", 
 UNSTABLE = -1
 """The time that is told of a file that lost its end while it was read."""
 
-_CHUNK = 256 * 1024
+_CHUNK = 1024 * 1024
 _LONGEST_HEADER = 64 * 1024
 """Names and the targets of links are shorter than 4,096 bytes (C{PATH_MAX})."""
 

@@ -152,7 +152,7 @@ class ServiceDocumentTests(SynchronousTestCase):
         self.assertEqual(allocated_ports(document), {WEB: (PortBinding("127.0.0.1", "30000"),)})
 
     def test_sources(self) -> None:
-        """The host paths that tasks mount are those of binds (one of which may write), and of such volumes."""
+        """The host paths that tasks mount: of binds, and of volumes that are binds; one may write."""
         options = {"type": "none", "o": "bind", "device": "/c"}
         mounts = [
             {"Type": "bind", "Source": "/a", "Target": "/x", "ReadOnly": True},
