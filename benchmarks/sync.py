@@ -12,6 +12,7 @@ ext4 makes new files slowly where others were removed in the minutes before.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import shutil
@@ -30,6 +31,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from remotedocker.docker import BindMount
+from remotedocker.service import NEW_OBJECTS
 from remotedocker.ssh import Remote, SSHConfiguration
 from remotedocker.sync import Mirrors, SyncConfiguration
 from tests.support.sshd import RunningSSHD, free_port, start_sshd
@@ -334,6 +336,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     options = parser.parse_args(arguments)
+    gc.set_threshold(NEW_OBJECTS)
     failures: list[Any] = []
     running: Callable[[argparse.Namespace], Awaitable[None]] = run
 

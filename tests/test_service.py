@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.errors import AuthenticationFailed, DaemonUnreachable
-from remotedocker.service import Part, RemoteDockerService, assemble
+from remotedocker.service import NEW_OBJECTS, Part, RemoteDockerService, assemble
 from tests.support import short_directory
 from tests.test_options import parsed
 
@@ -161,6 +162,15 @@ class AssembleTests(SynchronousTestCase):
         service = assemble(Clock(), self.options("--listen", "127.0.0.1:0"), {})
         self.assertIsInstance(service, RemoteDockerService)
         self.assertEqual(len((self.state / "agent-id").read_text().strip()), 16)
+
+    def test_garbage(self) -> None:
+        """While it runs, Python looks for garbage less often."""
+        service = assemble(Clock(), self.options("--listen", "127.0.0.1:0"), {})
+        before, (first, *_) = gc.get_threshold(), service._parts
+        first.start()
+        self.assertEqual(gc.get_threshold()[0], NEW_OBJECTS)
+        self.successResultOf(Deferred.fromCoroutine(first.stop()))  # type: ignore[arg-type]
+        self.assertEqual(gc.get_threshold(), before)
 
     def test_dump(self) -> None:
         """The file for C{--dump} is made at once, for its owner alone; one that cannot be made is refused."""

@@ -47,7 +47,7 @@ class Eye:
 
     def hidden(self, path: bytes, is_directory: bool) -> bool:
         """Whether C{path} is in this tree by its name only: ignored, or another mirror's."""
-        if any(under(path, other) for other in self.excluded):
+        if self.excluded and any(under(path, other) for other in self.excluded):
             return True
         return self._rules is not None and self._rules.hidden(path, is_directory)
 

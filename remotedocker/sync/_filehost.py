@@ -17,11 +17,12 @@ from twisted.internet.defer import DeferredLock
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteFilesystem
+from remotedocker.sync._facts import STORE_NAME, Facts
 from remotedocker.sync._filepush import FilePusher, entry_of_attributes, reason_of, together
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._listing import Listed
 from remotedocker.sync._operations import MakeSymlink, Operation, WriteFile
-from remotedocker.sync._remote import STORE_NAME, Facts, Pushed
+from remotedocker.sync._remote import Pushed
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
 from remotedocker.sync._tree import Entry, shown

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
+from remotedocker.sync._facts import Facts
 from remotedocker.sync._flow import InThread, all_of
 from remotedocker.sync._operations import (
     Delete,
@@ -33,7 +34,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._packing import open_source, read_source
-from remotedocker.sync._remote import NOT_AS_EXPECTED, Facts, Pushed
+from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed
 from remotedocker.sync._transfer import Tree
 from remotedocker.sync._tree import Entry, same_content
 

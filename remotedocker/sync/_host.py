@@ -11,11 +11,12 @@ from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, harmless
 from remotedocker.interfaces import IRemote
+from remotedocker.sync._facts import Facts
 from remotedocker.sync._filehost import FileHost, FileSink
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._listing import Listed
 from remotedocker.sync._operations import Operation
-from remotedocker.sync._remote import Facts, NoShell, Pushed, RemoteHost
+from remotedocker.sync._remote import NoShell, Pushed, RemoteHost
 from remotedocker.sync._transfer import Tree
 
 __all__ = ["Host"]

@@ -380,8 +380,8 @@ class FileReceiver:
         if operation is None:
             return
         try:
-            while piece:
-                piece = piece[os.write(self._file, piece) :]
+            while (written := os.write(self._file, piece)) < len(piece):
+                piece = piece[written:]
         except OSError as error:
             self._fail(operation, error)
 

@@ -13,19 +13,19 @@ import stat
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
-from attrs import Factory, define
+from attrs import Factory, define, field
 
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tree import Base, Entry, ancestors, parent_of, same
 
 __all__ = [
     "Listed",
+    "ListingReader",
     "RemoteScan",
     "changes",
     "changes_command",
     "differences",
     "list_command",
-    "parse_listing",
 ]
 
 _FORMAT = rb" %y %m %s %T@ %i %n %p\0%l\0"
@@ -104,33 +104,57 @@ def changes_command(root: bytes, since: bytes) -> bytes:
     )
 
 
-def parse_listing(output: bytes) -> list[Listed]:
+@define
+class ListingReader:
     """
-    @return: the records, in order; a name may come twice, and a root that is nothing and L{unreadable
+    Reads a line, and then the output of L{list_command} or L{changes_command}, as they come.
+
+    @ivar line: the line, when it is complete.
+    @ivar records: in order; a name may come twice, and a root that is nothing and L{unreadable
         <Listed.unreadable>} means that not all could be listed.
     """
-    fields = output.split(b"\0")
-    records: list[Listed] = []
-    for position in range(0, len(fields) - 1, 2):
-        if not fields[position]:
-            records.append(Listed(b"", None, unreadable=True))
-            continue
-        flags, kind, mode, size, time, inode, links, path = fields[position].split(b" ", 7)
-        path = path[2:] if path[:2] == b"./" else b"" if path == b"." else path
-        type_bits = _TYPES.get(kind)
-        entry = None
-        if type_bits is not None:
-            seconds, _, fraction = time.partition(b".")
-            entry = Entry(
-                type_bits | int(mode, 8),
-                int(size) if kind == b"f" else 0,
-                int(seconds) * 1_000_000_000 + int((fraction + b"000000000")[:9]),
-                fields[position + 1] if kind == b"l" else b"",
-                int(inode),
-                int(links),
-            )
-        records.append(Listed(path, entry, b"+" in flags, b"U" in flags))
-    return records
+
+    line: bytes | None = field(init=False, default=None)
+    records: list[Listed] = field(init=False, factory=list)
+    _rest: bytes = field(init=False, default=b"")
+
+    def feed(self, data: bytes) -> None:
+        """
+        Takes the next bytes.
+
+        @raise ValueError: they are no such output.
+        """
+        data = self._rest + data
+        if self.line is None:
+            if b"\n" not in data:
+                self._rest = data
+                return
+            self.line, _, data = data.partition(b"\n")
+        fields = data.split(b"\0")
+        whole = (len(fields) - 1) // 2 * 2
+        self._rest = b"\0".join(fields[whole:])
+        for position in range(0, whole, 2):
+            self.records.append(_record(fields[position], fields[position + 1]))
+
+
+def _record(head: bytes, target: bytes) -> Listed:
+    if not head:
+        return Listed(b"", None, unreadable=True)
+    flags, kind, mode, size, time, inode, links, path = head.split(b" ", 7)
+    path = path[2:] if path[:2] == b"./" else b"" if path == b"." else path
+    type_bits = _TYPES.get(kind)
+    entry = None
+    if type_bits is not None:
+        seconds, _, fraction = time.partition(b".")
+        entry = Entry(
+            type_bits | int(mode, 8),
+            int(size) if kind == b"f" else 0,
+            int(seconds) * 1_000_000_000 + int((fraction + b"000000000")[:9]),
+            target if kind == b"l" else b"",
+            int(inode),
+            int(links),
+        )
+    return Listed(path, entry, b"+" in flags, b"U" in flags)
 
 
 def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> RemoteScan:

@@ -134,6 +134,8 @@ class Mirror:
     def _comes_back(self, path: bytes) -> bool:
         if self._means.configuration.mode is not SyncMode.TWO_WAY:
             return False
+        if b"" in self.writable:
+            return True
         return any(under(path, prefix) or under(prefix, path) for prefix in self.writable)
 
     @property

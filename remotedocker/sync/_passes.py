@@ -248,7 +248,7 @@ class Passes:
 
     def _take(self, found: RemoteScan) -> None:
         pending = self.agreement.pending
-        for path in found.listed:
+        for path in found.listed if pending else ():
             pending.pop(path, None)
         for path, entry in found.delta.items():
             if path.rpartition(b"/")[2].startswith(TEMPORARY_PREFIX):

@@ -5,11 +5,9 @@ The remote's side of all mirrors: one shell that stays, tar streams for bulk.
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 from twisted.internet.defer import DeferredLock
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
@@ -18,8 +16,9 @@ from twisted.logger import Logger
 from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
 from remotedocker.sync._commands import Commands
+from remotedocker.sync._facts import Facts, read_facts, setup
 from remotedocker.sync._flow import InThread, pump
-from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
+from remotedocker.sync._listing import Listed, ListingReader, changes_command, list_command
 from remotedocker.sync._operations import Operation, WriteFile
 from remotedocker.sync._packing import UNSTABLE
 from remotedocker.sync._plain import parse_plain, plain_command
@@ -29,62 +28,21 @@ from remotedocker.sync._shell import Shell, StreamLost
 from remotedocker.sync._shellwords import quote
 from remotedocker.sync._tar import TarFormatError, TarReader, TarSink
 from remotedocker.sync._transfer import Archive, Receiver, Tree, read_small
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, shown
+from remotedocker.sync._tree import Entry, shown
 from remotedocker.sync._upload import Upload, streams_beside
 
-__all__ = ["NOT_AS_EXPECTED", "STORE_NAME", "Facts", "NoShell", "Pushed", "RemoteHost", "Tree"]
+__all__ = ["NOT_AS_EXPECTED", "NoShell", "Pushed", "RemoteHost", "Tree"]
 
 NOT_AS_EXPECTED = "it is not what it was"
 """Why an operation failed of which the remote's tools said nothing: a comparison before it did."""
 
-STORE_NAME = TEMPORARY_PREFIX + b"store"
-"""The file in the directory of all mirrors that tells it from another one at the same path."""
-
 _SLACK = 0.1
 """Seconds by which a file's change time may lag behind the clock (the kernel's tick)."""
 
+_DATE = b"date +%s.%N\n"
+
 _INLINE_BYTES = 64 * 1024
 _INLINE_OPERATIONS = 48
-
-_SETUP = rb"""
-cd && mkdir -p -- %(root)s && cd -P -- %(root)s && {
-rm -rf .stage-%(agent)s && mkdir -p %(agent)s .stage-%(agent)s && cd -P .stage-%(agent)s &&
-printf '\n=stage %%s\0' "$PWD" && cd -P ../%(agent)s && printf '\n=base %%s\0' "$PWD"
-} && {
-[ -s %(name)s ] || { printf %%s %(token)s > %(name)s.new && mv %(name)s.new %(name)s; }
-printf '\n=store %%s\0' "$(cat %(name)s)"
-}
-printf '\n=user %%s\0' "$(id -u)"
-printf '\n=find %%s\0' "$(find . -maxdepth 0 -readable -newerct @0 -printf x 2>/dev/null)"
-printf '\n=stat %%s\0' "$(stat -c %%.9Y . 2>/dev/null)"
-printf '\n=tar %%s\0' "$(tar --version 2>/dev/null)"
-printf '\n=touch %%s\0' "$(touch -c -d @1.5 -- ./none 2>&1)"
-"""
-
-
-@frozen
-class Facts:
-    """
-    What the remote is like.
-
-    @ivar base: absolute path of the directory that all mirrors are in, without symbolic links.
-    @ivar stage: a directory on the same file system for what is on its way.
-    @ivar store: what names the directory of all mirrors: another one has another name, wherever it is.
-    @ivar superuser: the SSH user is root.
-    @ivar coarse: its tools know whole seconds only.
-    @ivar lists: its C{find} can tell what we need.
-    @ivar guards: its C{stat} can.
-    @ivar gnu_tar: its C{tar} is GNU's.
-    """
-
-    base: bytes
-    stage: bytes
-    superuser: bool
-    coarse: bool
-    lists: bool
-    guards: bool
-    gnu_tar: bool
-    store: bytes = b""
 
 
 @define
@@ -102,6 +60,11 @@ class Pushed:
     failed: list[tuple[Operation, str]] = Factory(list)
     skipped: list[tuple[Operation, str]] = Factory(list)
     kept: set[bytes] = Factory(set)
+
+
+def _before(stamp: bytes) -> bytes:
+    """@return: a moment shortly before C{stamp}, which ends with the format if C{date} knows no fractions."""
+    return b"%.9f" % max(0.0, float(stamp.removesuffix(b".%N")) - _SLACK)
 
 
 class NoShell(StreamLost):
@@ -172,36 +135,25 @@ class RemoteHost:
         return shell
 
     async def _ask_facts(self, shell: Shell) -> Facts:
-        token = secrets.token_hex(12).encode("ascii")
-        words = {b"root": quote(self._root), b"agent": self._agent, b"name": STORE_NAME, b"token": token}
-        output = await shell.request(_SETUP % words)
-        known = {
-            key: value
-            for key, _, value in (each.partition(b" ") for each in re.findall(rb"\n=([^\0]*)\0", output))
-        }
-        if b"base" not in known:
+        output = await shell.request(setup(self._root, self._agent))
+        facts = read_facts(output)
+        if facts is None:
             said = output.split(b"\n=")[0].decode("utf-8", "replace").strip()
             raise self.error("make directory", self._root, said or "its shell does not do what we ask")
-        return Facts(
-            known[b"base"],
-            known[b"stage"],
-            known.get(b"user") == b"0",
-            bool(known.get(b"touch")),
-            known.get(b"find") == b"x",
-            b"." in known.get(b"stat", b""),
-            b"GNU" in known.get(b"tar", b""),
-            known.get(b"store", b""),
-        )
+        return facts
 
     def error(self, operation: str, path: bytes, said: str) -> RemoteDockerError:
         """@return: the error that fits what the remote said."""
         kind = known_cause(said) or RemoteFileError
         return kind(operation=operation, path=shown(path), destination=self.remote.destination, reason=said)
 
-    async def ask(self, script: bytes) -> bytes:
-        """@return: what C{script} printed in the shell that stays."""
+    async def ask(self, script: bytes, take: Callable[[bytes], object] | None = None) -> bytes:
+        """
+        @param take: gets what it prints while it comes, but for its end.
+        @return: what C{script} printed in the shell that stays, or the end of that.
+        """
         shell = await self._session()
-        return await shell.request(script)
+        return await shell.request(script, take)
 
     async def close(self) -> None:
         """Ends the shell for good."""
@@ -248,9 +200,11 @@ class RemoteHost:
     async def list_tree(self, tree: Tree) -> tuple[list[Listed], bytes]:
         """@return: all that the remote has of C{tree}, and the remote's time just before."""
         facts = await self.facts()
-        if not facts.lists:
-            return await self._listing(plain_command(facts.base + tree.place), parse_plain)
-        return await self._listing(list_command(facts.base + tree.place))
+        if facts.lists:
+            return await self._listing(list_command(facts.base + tree.place))
+        output = await self.ask(_DATE + plain_command(facts.base + tree.place))
+        stamp, _, rest = output.partition(b"\n")
+        return await self._run(parse_plain, rest), _before(stamp)
 
     async def list_parts(self, tree: Tree, paths: Iterable[bytes]) -> list[Listed]:
         """@return: all that the remote has at and below C{paths}."""
@@ -263,14 +217,21 @@ class RemoteHost:
         facts = await self.facts()
         return await self._listing(changes_command(facts.base + tree.place, since))
 
-    async def _listing(
-        self, command: bytes, parse: Callable[[bytes], list[Listed]] = parse_listing
-    ) -> tuple[list[Listed], bytes]:
-        output = await self.ask(b"date +%s.%N\n" + command)
-        stamp, _, rest = output.partition(b"\n")
-        # A date that knows no fractions prints their format instead.
-        seconds = float(stamp.removesuffix(b".%N"))
-        return await self._run(parse, rest), b"%.9f" % max(0.0, seconds - _SLACK)
+    async def _listing(self, command: bytes) -> tuple[list[Listed], bytes]:
+        """@return: the records, read while they come, and the remote's time just before."""
+        reader = ListingReader()
+        errors: list[ValueError] = []
+
+        def take(piece: bytes) -> None:
+            try:
+                reader.feed(piece)
+            except ValueError as error:
+                errors.append(error)
+
+        take(await self.ask(_DATE + command, take))
+        if errors or reader.line is None:
+            raise StreamLost(f"what the remote lists cannot be understood: {errors}")
+        return reader.records, _before(reader.line)
 
     async def checksums(self, tree: Tree, paths: Sequence[bytes]) -> dict[bytes, bytes]:
         """@return: the SHA-256, in hexadecimal, of each file that could be read."""

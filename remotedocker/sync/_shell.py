@@ -24,6 +24,9 @@ from remotedocker.sync._shellwords import PREAMBLE
 
 __all__ = ["CommandStream", "Shell", "StreamLost"]
 
+Take = Callable[[bytes], object]
+"""Takes a piece of what a script prints."""
+
 
 class StreamLost(Exception):
     """The remote's command ended before it had answered."""
@@ -34,7 +37,7 @@ class Shell(Protocol):
 
     def __init__(self) -> None:
         self._mark = secrets.token_hex(12).encode("ascii")
-        self._pending: deque[tuple[bytes, Deferred[bytes]]] = deque()
+        self._pending: deque[tuple[bytes, Deferred[bytes], Take | None]] = deque()
         self._output = bytearray()
         self._searched = 0
         self._serial = 0
@@ -46,9 +49,10 @@ class Shell(Protocol):
         assert self.transport is not None
         self.transport.write(PREAMBLE)
 
-    def request(self, script: bytes) -> Deferred[bytes]:
+    def request(self, script: bytes, take: Take | None = None) -> Deferred[bytes]:
         """
-        @return: fires with what C{script} printed. Fails with L{StreamLost}.
+        @param take: gets what C{script} prints while it comes, but for its end; it must not raise.
+        @return: fires with what C{script} printed, or the end of that. Fails with L{StreamLost}.
         """
         answer: Deferred[bytes] = Deferred()
         if not self.alive or self.transport is None:
@@ -56,7 +60,7 @@ class Shell(Protocol):
             return answer
         self._serial += 1
         mark = b"\n%s %d\n" % (self._mark, self._serial)
-        self._pending.append((mark, answer))
+        self._pending.append((mark, answer, take))
         self.transport.write(script + b"\nprintf '\\n%s %d\\n'\n" % (self._mark, self._serial))
         return answer
 
@@ -64,9 +68,12 @@ class Shell(Protocol):
         """Output; maybe the end of an answer."""
         self._output += data
         while self._pending:
-            mark, answer = self._pending[0]
+            mark, answer, take = self._pending[0]
             found = self._output.find(mark, max(0, self._searched - len(mark)))
             if found < 0:
+                if take is not None and len(self._output) > len(mark):
+                    take(bytes(self._output[: -len(mark)]))
+                    del self._output[: -len(mark)]
                 self._searched = len(self._output)
                 return
             text = bytes(self._output[:found])
@@ -80,7 +87,7 @@ class Shell(Protocol):
         self.alive = False
         said = bytes(self._output[-400:]).decode("utf-8", "replace").strip()
         pending, self._pending = self._pending, deque()
-        for _, answer in pending:
+        for _, answer, _ in pending:
             answer.errback(StreamLost(said or reason.getErrorMessage()))
         self.lost.callback(None)
 

@@ -175,7 +175,11 @@ class TarReader:
                 taken = min(self._left, end - position)
                 if not taken:
                     break
-                self._content(view[position : position + taken])
+                piece = view[position : position + taken]
+                if self._collect:
+                    self._collected += piece
+                else:
+                    self.sink.data(piece)
                 position += taken
                 self._left -= taken
             elif self._open or self._collect:
@@ -189,12 +193,6 @@ class TarReader:
                 self._header(data[position : position + BLOCK])
                 position += BLOCK
         self._rest = b"" if self.finished else data[position:]
-
-    def _content(self, piece: memoryview) -> None:
-        if self._collect:
-            self._collected += piece
-        else:
-            self.sink.data(piece)
 
     def _close(self) -> None:
         kind, self._collect = self._collect, b""
@@ -224,17 +222,19 @@ class TarReader:
                 raise TarFormatError("an extended header is too long")
             self._collect, self._left, self._padding = kind, size, -size % BLOCK
             return
-        extended, self._extended = self._extended, {}
         name = block[:100].rstrip(b"\0")
         if block[257:263] == b"ustar\0" and block[345:346] != b"\0":
             name = block[345:500].rstrip(b"\0") + b"/" + name
-        name = extended.get(b"path", name)
-        link = extended.get(b"linkpath", block[157:257].rstrip(b"\0"))
-        if b"size" in extended:
-            size = _decimal(extended[b"size"])
+        link, mtime = block[157:257].rstrip(b"\0"), _octal(block[136:148]) * 1_000_000_000
+        if self._extended:
+            extended, self._extended = self._extended, {}
+            name, link = extended.get(b"path", name), extended.get(b"linkpath", link)
+            if b"size" in extended:
+                size = _decimal(extended[b"size"])
+            if b"mtime" in extended:
+                mtime = _parse_time(extended[b"mtime"])
         if size < 0:
             raise TarFormatError("a size is negative")
-        mtime = _parse_time(extended[b"mtime"]) if b"mtime" in extended else _octal(block[136:148]) * 10**9
         entry = _entry(kind, _octal(block[100:108]) & 0o7777, size, mtime, link)
         self._left = size if kind in _FILES else 0
         self._padding = -self._left % BLOCK
@@ -263,9 +263,8 @@ def _is_header(block: bytes) -> bool:
 
 def _octal(value: bytes) -> int:
     try:
-        if value[-1] in b"\0 ":
-            # As nearly all write it: digits, and one byte that ends them.
-            return int(value[:-1], 8)
+        # As nearly all write it: digits, and what ends them.
+        return int(value.rstrip(b"\0 "), 8)
     except ValueError:
         pass
     if value[0] & 0x80:

@@ -9,13 +9,29 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync._listing import changes, changes_command, differences, list_command, parse_listing
+from remotedocker.sync._listing import (
+    Listed,
+    ListingReader,
+    changes,
+    changes_command,
+    differences,
+    list_command,
+)
 from remotedocker.sync._tree import Agreed, Base
 
 
 def shell(command: bytes) -> bytes:
     """@return: what the command prints."""
     return subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, timeout=60).stdout
+
+
+def listed(output: bytes) -> list[Listed]:
+    """@return: what C{output} tells, taken as it comes."""
+    reader = ListingReader()
+    for piece in (b"a ", b"line", b"\n" + output[:1], output[1:]):
+        reader.feed(piece)
+    assert reader.line == b"a line"
+    return reader.records
 
 
 class ListingTests(SynchronousTestCase):
@@ -27,21 +43,31 @@ class ListingTests(SynchronousTestCase):
         (self.root / "sub").mkdir(parents=True)
         (self.root / "sub" / "file").write_text("content")
         self.base: Base = {}
-        for record in parse_listing(shell(list_command(os.fsencode(self.root)))):
+        for record in listed(shell(list_command(os.fsencode(self.root)))):
             assert record.entry is not None
             self.base[record.path] = Agreed(record.entry, record.entry)
 
     def changed_since(self, seconds: float) -> dict[bytes, bool]:
         """@return: each path that differs, to whether it is there."""
         since = b"%.9f" % (time.time() + seconds)
-        records = parse_listing(shell(changes_command(os.fsencode(self.root), since)))
+        records = listed(shell(changes_command(os.fsencode(self.root), since)))
         return {path: entry is not None for path, entry in changes(records, self.base).delta.items()}
 
     def test_whole(self) -> None:
         """A whole listing of what was agreed on differs in nothing."""
         self.assertEqual(set(self.base), {b"", b"sub", b"sub/file"})
-        records = parse_listing(shell(list_command(os.fsencode(self.root))))
+        records = listed(shell(list_command(os.fsencode(self.root))))
         self.assertEqual(differences(records, self.base).delta, {})
+
+    def test_every_split(self) -> None:
+        """The records are the same wherever the bytes are cut; what is none is an error."""
+        output = shell(list_command(os.fsencode(self.root)))
+        for split in range(len(output)):
+            reader = ListingReader()
+            for piece in (b"\n", output[:split], output[split:]):
+                reader.feed(piece)
+            self.assertEqual(reader.records, listed(output))
+        self.assertRaises(ValueError, listed, b"find: no such thing\0\0")
 
     def test_long_unchanged(self) -> None:
         """A root in which nothing changed for long is not taken for one that is gone."""

@@ -254,9 +254,9 @@ class PushTests(MirrorsTestCase):
         asked: list[bytes] = []
         request = Shell.request
 
-        def counted(shell: Shell, script: bytes) -> Deferred[bytes]:
+        def counted(shell: Shell, script: bytes, *others: Any) -> Deferred[bytes]:
             asked.append(script)
-            return request(shell, script)
+            return request(shell, script, *others)
 
         self.patch(Shell, "request", counted)
         commands = len(self.remote.commands)

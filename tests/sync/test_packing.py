@@ -60,7 +60,7 @@ class MembersTests(SynchronousTestCase):
         told as unlike anything that is there.
         """
         path = Path(self.mktemp())
-        size = 600_000
+        size = 2_500_000
         path.write_bytes(b"x" * size)
         sent: list[Entry | None] = []
         second = Member(b"after", Entry(FILE), content=b"y")
@@ -92,7 +92,7 @@ class MembersTests(SynchronousTestCase):
     def test_descriptors(self) -> None:
         """A writer that is dropped in the middle of a file leaves nothing open."""
         path = Path(self.mktemp())
-        path.write_bytes(b"x" * 1_000_000)
+        path.write_bytes(b"x" * 2_000_000)
         before = len(os.listdir("/proc/self/fd"))
         written: Iterator[bytes] = write_members([Member(b"f", Entry(FILE), bytes(path))], lambda *_: None)
         next(written)
@@ -116,7 +116,8 @@ class PartsTests(SynchronousTestCase):
 
     def test_one_archive(self) -> None:
         """Put together in the order of their names, the parts are one archive of all files, big and small."""
-        contents = [b"", b"x" * 512, b"y" * 700_000, b"z" * 300_000, *(b"%d" % n * 20_000 for n in range(40))]
+        big = [b"y" * 2_000_000, b"z" * 1_100_000]
+        contents = [b"", b"x" * 512, *big, *(b"%d" % n * 60_000 for n in range(40))]
         members = [self.member(f"f{number}", content) for number, content in enumerate(contents)]
         told: list[tuple[bytes, Entry | None, str]] = []
         archive = b"".join(
@@ -133,7 +134,7 @@ class PartsTests(SynchronousTestCase):
 
     def test_left_out(self) -> None:
         """A file that cannot be read is told with the reason; one that has shrunk is filled up, and told."""
-        gone, shrunk = self.member("gone", b""), self.member("shrunk", b"x" * 400_000)
+        gone, shrunk = self.member("gone", b""), self.member("shrunk", b"x" * 1_400_000)
         (self.root / "gone").unlink()
         told: list[tuple[Entry | None, str]] = []
         pieces = write_parts(b"o", [gone, shrunk, self.member("f", b"f")], lambda _, *what: told.append(what))
@@ -142,7 +143,7 @@ class PartsTests(SynchronousTestCase):
         parts = read(b"".join([archive, *pieces]) + END)
         inner = read(b"".join(content for *_, content in parts))
         self.assertEqual(
-            [(name, len(content)) for name, _, _, content in inner], [(b"shrunk", 400_000), (b"f", 1)]
+            [(name, len(content)) for name, _, _, content in inner], [(b"shrunk", 1_400_000), (b"f", 1)]
         )
         self.assertEqual([why for _, why in told], ["No such file or directory", "", ""])
         self.assertEqual(told[1][0] and told[1][0].mtime, UNSTABLE)

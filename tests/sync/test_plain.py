@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync._listing import Listed, list_command, parse_listing
+from remotedocker.sync._listing import Listed, ListingReader, list_command
 from remotedocker.sync._plain import parse_plain, plain_command
 from tests.sync.local_remote import busybox_tools
 
@@ -49,7 +49,9 @@ class PlainTests(SynchronousTestCase):
         output = subprocess.run(
             ["/bin/sh", "-c", list_command(os.fsencode(self.root))], stdout=subprocess.PIPE, check=True
         ).stdout
-        expected = sorted(parse_listing(output), key=lambda each: each.path)
+        reader = ListingReader()
+        reader.feed(b"\n" + output)
+        expected = sorted(reader.records, key=lambda each: each.path)
         for tools in (None, self.tools):
             found = sorted(self.plain(self.root, tools), key=lambda each: each.path)
             self.assertEqual(found, expected)

@@ -76,6 +76,23 @@ class ShellTests(SynchronousTestCase):
         self.shell.dataReceived(b"wer" + asked[2][1])
         self.assertEqual(self.successResultOf(asked[2][0]), b"answer")
 
+    def test_taken_as_it_comes(self) -> None:
+        """Who asks for it gets an answer piece by piece, and no part of the mark; the next is whole."""
+        for split in range(1, 60):
+            pieces: list[bytes] = []
+            self.transport.clear()
+            answer = self.shell.request(b"a", pieces.append)
+            sent = self.transport.value()
+            mark = sent[sent.index(b"printf '") + 8 : -2].replace(b"\\n", b"\n")
+            following, second = self.request(b"b")
+            whole = bytes(range(40)) * 3 + mark + b"after" + second
+            for start in range(0, len(whole), split):
+                self.shell.dataReceived(whole[start : start + split])
+            self.assertTrue(pieces)
+            pieces.append(self.successResultOf(answer))
+            self.assertEqual(b"".join(pieces), bytes(range(40)) * 3)
+            self.assertEqual(self.successResultOf(following), b"after")
+
     def test_marks_differ(self) -> None:
         """Two shells have different marks: what one printed does not end an answer of the other."""
         _, mark = self.request(b"x")
