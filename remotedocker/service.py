@@ -39,8 +39,8 @@ __all__ = ["NEW_OBJECTS", "Part", "RemoteDockerService", "assemble", "exit_with_
 
 NEW_OBJECTS = 10_000
 """
-After so many new objects Python looks for garbage (L{gc.set_threshold}; by itself after 700, or 2,000). What is
-known of a tree is many objects, none of them garbage: with 10,000 files it took 50 ms to see that each time.
+After so many new objects Python looks for garbage (L{gc.set_threshold}; by itself after 700 or 2,000). What
+is known of a tree is many objects, none of them garbage: for 10,000 files it took 50 ms to see that again.
 """
 
 _RETRY = 2.0
