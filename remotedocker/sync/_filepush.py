@@ -21,7 +21,8 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
-from remotedocker.sync._flow import InThread, all_of
+from remotedocker.sync._cancelling import all_ended
+from remotedocker.sync._flow import InThread
 from remotedocker.sync._operations import (
     Delete,
     HardLink,
@@ -45,7 +46,10 @@ T = TypeVar("T")
 
 
 async def together(work: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Does everything, not more than some dozens at a time; raises what the first failed with."""
+    """
+    Does everything, not more than some dozens at a time; raises what the first failed with. If that is
+    cancelled, all of it is.
+    """
     tokens = DeferredSemaphore(_IN_FLIGHT)
 
     def begin(each: Callable[[], Awaitable[T]]) -> Deferred[T]:
@@ -54,7 +58,7 @@ async def together(work: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
 
         return Deferred.fromCoroutine(run())
 
-    return await all_of([tokens.run(begin, each) for each in work])
+    return await all_ended([tokens.run(begin, each) for each in work])
 
 
 def entry_of_attributes(attributes: FileAttributes) -> Entry | None:
