@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
+from remotedocker.sync._cancelling import to_its_end
 from remotedocker.sync._commands import Commands
 from remotedocker.sync._flow import InThread, pump
 from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
@@ -120,7 +121,7 @@ class RemoteHost:
         self.remote = remote
         self._root = root.encode("utf-8", "surrogateescape")
         self._agent = agent.encode("ascii")
-        self._run = run
+        self._run = to_its_end(run)
         self._shell: Shell | None = None
         self._facts: Facts | None = None
         self._opening = DeferredLock()
