@@ -13,33 +13,37 @@ from twisted.python.failure import Failure
 
 from remotedocker.sync._flow import InThread
 
-__all__ = ["all_ended", "to_its_end"]
+__all__ = ["all_ended", "to_its_end", "until_ended"]
 
 T = TypeVar("T")
 
 
-def to_its_end(run: InThread) -> InThread:
+def until_ended(running: Deferred[T]) -> Deferred[T]:
     """
-    Nobody can end a function in a thread.
+    @param running: work that nobody can end.
+    @return: fires as C{running} does. If it is cancelled it fails with C{CancelledError}, when C{running} has
+        fired, and not before; what that fires with is dropped.
+    """
+    # Paused, it keeps to itself that it was cancelled.
+    result: Deferred[T] = Deferred(lambda cancelled: cancelled.pause())
 
-    @return: as C{run}, but a Deferred that is cancelled fails with C{CancelledError} when the function has
-        ended, and not before. What the function returns or raises then is dropped.
-    """
+    def ended(outcome: T | Failure) -> None:
+        if result.called:
+            result.unpause()
+        elif isinstance(outcome, Failure):
+            result.errback(outcome)
+        else:
+            result.callback(outcome)
+
+    running.addBoth(ended)
+    return result
+
+
+def to_its_end(run: InThread) -> InThread:
+    """@return: as C{run}, but a cancel fails when the function has ended, as with L{until_ended}."""
 
     def run_to_its_end(function: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        # Paused, it keeps to itself that it was cancelled.
-        result: Deferred[T] = Deferred(lambda cancelled: cancelled.pause())
-
-        def ended(outcome: T | Failure) -> None:
-            if result.called:
-                result.unpause()
-            elif isinstance(outcome, Failure):
-                result.errback(outcome)
-            else:
-                result.callback(outcome)
-
-        run(function, *arguments).addBoth(ended)
-        return result
+        return until_ended(run(function, *arguments))
 
     return run_to_its_end
 

@@ -10,14 +10,14 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define, frozen
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
-from remotedocker.sync._cancelling import to_its_end
+from remotedocker.sync._cancelling import to_its_end, until_ended
 from remotedocker.sync._commands import Commands
 from remotedocker.sync._flow import InThread, pump
 from remotedocker.sync._listing import Listed, changes_command, list_command, parse_listing
@@ -428,8 +428,8 @@ class RemoteHost:
             await stream.ended
         finally:
             stream.abort()
-            # Also where this failed: who asked is about to end what the thread writes to.
-            await receiver.close()
+            # Also where this failed or is cancelled: who asked is about to end what the thread writes to.
+            await until_ended(Deferred.fromCoroutine(receiver.close()))
         try:
             receiver.check()
         except TarFormatError as error:
