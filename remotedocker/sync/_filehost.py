@@ -17,6 +17,7 @@ from twisted.internet.defer import DeferredLock
 
 from remotedocker.errors import RemoteFileError, RemoteFileNotFound
 from remotedocker.interfaces import FileAttributes, IRemote, IRemoteFilesystem
+from remotedocker.sync._cancelling import to_its_end
 from remotedocker.sync._facts import STORE_NAME, Facts
 from remotedocker.sync._filepush import FilePusher, entry_of_attributes, reason_of, together
 from remotedocker.sync._flow import InThread
@@ -52,7 +53,7 @@ class FileHost:
         self._remote = remote
         self._root = root.encode("utf-8", "surrogateescape")
         self._agent = agent.encode("ascii")
-        self._run = run
+        self._run = to_its_end(run)
         self._facts: Facts | None = None
         self._asking = DeferredLock()
 
@@ -194,7 +195,10 @@ class FileHost:
         return pusher.pushed
 
     async def fetch(self, tree: Tree, paths: Sequence[bytes], sink: FileSink) -> None:
-        """See L{RemoteHost.fetch<remotedocker.sync._remote.RemoteHost.fetch>}."""
+        """
+        See L{RemoteHost.fetch<remotedocker.sync._remote.RemoteHost.fetch>}. When it ends, no thread is at
+        C{sink} any more, even if it was cancelled.
+        """
         files, facts = await self._remote.filesystem(), await self.facts()
         root = facts.base + tree.place
         for start in range(0, len(paths), _IN_FLIGHT):

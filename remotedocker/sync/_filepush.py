@@ -46,7 +46,10 @@ T = TypeVar("T")
 
 
 async def together(work: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Does everything, not more than some dozens at a time; raises what the first failed with."""
+    """
+    Does everything, not more than some dozens at a time; raises what the first failed with. If that is
+    cancelled, all of it is.
+    """
     tokens = DeferredSemaphore(_IN_FLIGHT)
 
     def begin(each: Callable[[], Awaitable[T]]) -> Deferred[T]:

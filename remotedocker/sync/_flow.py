@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 __all__ = ["Gate", "InThread", "all_of", "in_thread_of", "pump"]
@@ -37,17 +38,15 @@ def in_thread_of(reactor: Any) -> InThread:
 
 
 async def all_of(waiting: Sequence[Deferred[T]]) -> list[T]:
-    """Waits for all, even if some fail; raises what the first failed with."""
-    error: Exception | None = None
-    results: list[T] = []
-    for each in waiting:
-        try:
-            results.append(await each)
-        except Exception as failed:
-            error = error or failed
-    if error is not None:
-        raise error
-    return results
+    """
+    Waits for all, even if some fail; raises what the first failed with. A cancel is one of all, the last
+    first: what waits for its turn gets none.
+    """
+    outcomes: list[Any] = [outcome for _, outcome in await DeferredList(waiting[::-1], consumeErrors=True)]
+    for outcome in reversed(outcomes):
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+    return outcomes[::-1]
 
 
 @implementer(IPushProducer)

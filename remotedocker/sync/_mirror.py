@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, fail
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, SSHError
+from remotedocker.sync._cancelling import to_its_end
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._eye import Eye
 from remotedocker.sync._flow import InThread
@@ -61,12 +62,13 @@ class Means:
     """
     What mirrors work with.
 
+    @ivar run: see L{to_its_end}.
     @ivar resynced: whether passes may be made that nobody waits for (L{IMirrors.resynced}).
     """
 
     reactor: Any
     host: Host
-    run: InThread
+    run: InThread = field(converter=to_its_end)
     configuration: SyncConfiguration
     trash: Trash
     resynced: Callable[[], bool] = lambda: True
@@ -416,17 +418,26 @@ class Mirror:
         self.wish(remote=True).addErrback(lambda _: None).addBoth(lambda _: self._poll_later())
 
     async def stop(self) -> None:
-        """Ends everything; what was agreed is saved."""
+        """
+        Ends everything, without a word from the remote; returns when no thread is at it any more and what was
+        agreed is saved.
+        """
         self._stopped = True
         for call in (self._soon, self._saving, self._polling):
             if call is not None and call.active():
                 call.cancel()
-        self.unwatch()
-        if self._worker is not None:
-            self._worker.cancel()
         wishes, self._wishes = self._wishes, []
         for wish in wishes:
             wish.done.errback(self.passes.failed("remotedocker is stopping"))
-        if self.passes.agreement.changed:
-            await self._save()
-        self._snapshot.close()
+        worker = self._worker
+        if worker is not None:
+            worker.cancel()
+            await worker
+        self.unwatch()
+        await self._disk.acquire()
+        try:
+            if self.passes.agreement.changed:
+                await self._save_now()
+            self._snapshot.close()
+        finally:
+            self._disk.release()

@@ -89,8 +89,7 @@ class Mirrors:
     async def _stop(self) -> None:
         if self._expiring.running:
             self._expiring.stop()
-        for mirror in list(self._mirrors.values()):
-            await mirror.stop()
+        await all_of([Deferred.fromCoroutine(mirror.stop()) for mirror in list(self._mirrors.values())])
         await self._owed.saved()
         await self._host.close()
 

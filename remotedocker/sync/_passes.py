@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import Factory, define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 
 from remotedocker.errors import RemotePermissionDenied, SyncFailed, TreeStopped, harmless
@@ -121,6 +121,9 @@ class Passes:
         scanning = self.look.scan({*agreement.pending, *agreement.ours, *self._contested})
         try:
             scan = await scanning
+        except CancelledError:
+            looking.cancel()
+            raise
         finally:
             await looking
         facts = await self.host.facts()

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from attrs import Factory, define
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ConnectionClosed, ConnectionDone, ProcessTerminated
 from twisted.internet.protocol import Factory as ProtocolFactory
 from twisted.logger import Logger
 
 from remotedocker.errors import RemoteDockerError, RemoteFileError
 from remotedocker.interfaces import IRemote
+from remotedocker.sync._cancelling import to_its_end, until_ended
 from remotedocker.sync._commands import Commands
 from remotedocker.sync._facts import Facts, read_facts, setup
 from remotedocker.sync._flow import InThread, pump
@@ -83,7 +84,7 @@ class RemoteHost:
         self.remote = remote
         self._root = root.encode("utf-8", "surrogateescape")
         self._agent = agent.encode("ascii")
-        self._run = run
+        self._run = to_its_end(run)
         self._shell: Shell | None = None
         self._facts: Facts | None = None
         self._opening = DeferredLock()
@@ -388,8 +389,8 @@ class RemoteHost:
             await stream.ended
         finally:
             stream.abort()
-            # Also where this failed: who asked is about to end what the thread writes to.
-            await receiver.close()
+            # Also where this failed or is cancelled: who asked is about to end what the thread writes to.
+            await until_ended(Deferred.fromCoroutine(receiver.close()))
         try:
             receiver.check()
         except TarFormatError as error:

@@ -140,8 +140,8 @@ class CommandStream(Protocol):
 
     def abort(self) -> None:
         """Ends it at once, if it has not ended by itself; nobody asks how any more."""
+        self.ended.addErrback(lambda _: None)
         if self.reason is None:
-            self.ended.addErrback(lambda _: None)
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 

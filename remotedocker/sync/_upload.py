@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
 
-from attrs import define, field
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectionClosed, ProcessTerminated
 
 from remotedocker.errors import RemoteDockerError
@@ -63,7 +63,6 @@ class Upload:
     archive: Archive
     stage: bytes
     understand: Callable[[bytes, str], bytes]
-    _beside: list[CommandStream] = field(init=False, factory=list)
 
     async def send(self, beside: int) -> bytes:
         """
@@ -86,10 +85,9 @@ class Upload:
         try:
             reason = await self._fed(feed(), stream)
         finally:
-            for each in self._beside:
-                each.abort()
             for other in others:
-                other.addErrback(lambda _: None)
+                other.cancel()
+            await DeferredList(others, consumeErrors=True)
         return self.understand(b"".join(output), reason)
 
     async def _send_beside(self) -> None:
@@ -103,7 +101,6 @@ class Upload:
         except RemoteDockerError:
             # There is no room for it: the others take it all.
             return
-        self._beside.append(stream)
         reason = await self._fed(self._pump(chain(self.archive.share(), [END]), stream), stream)
         self.understand(b"".join(output), reason)
 

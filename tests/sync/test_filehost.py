@@ -5,21 +5,26 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import capturedLogs, formatEvent
 
 from remotedocker.docker import PlacedMount
 from remotedocker.errors import RemoteFileError
 from remotedocker.interfaces import FileAttributes, IRemoteFilesystem
 from remotedocker.ssh import Remote, SSHConfiguration
+from remotedocker.sync._filehost import FileHost
 from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._host import Host
+from remotedocker.sync._laptop import FileReceiver, LaptopTree, Trash
+from remotedocker.sync._transfer import Tree
 from tests.fakes.filesystem import MemoryFilesystem
 from tests.support.sshd import start_sshd
+from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
 from tests.sync.test_mirrors import MirrorsTestCase
 
@@ -246,6 +251,54 @@ class FileHostTests(MirrorsTestCase):
         del files.failures["read_file", root + b"/00"]
         await self.mirrors.collect("c1")
         self.assertEqual(self.here(), self.there(placed))
+
+    async def test_cancelled(self) -> None:
+        """A fetch that is cancelled ends when the thread that it had at a file has ended, and not before."""
+        begun: list[Deferred[None]] = []
+
+        def run(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            begun.append(Deferred())
+            return begun[-1].addCallback(lambda _: function(*arguments))
+
+        host, files = FileHost(self.files_only, ".remotedocker", "a1b2", run), self.files_only.files
+        root = (await host.facts()).base
+        files.put(root + b"/a", b"x")
+        files.put(root + b"/b", b"x")
+        laptop = LaptopTree(bytes(self.laptop), False, Trash(self.state / "trash"))
+        for steps in range(1, 6):
+            begun.clear()
+            receiver = FileReceiver(laptop, {})
+            fetching = Deferred.fromCoroutine(host.fetch(Tree(b"", b"/"), [b"a", b"b"], receiver))
+            for step in range(steps - 1):
+                begun[step].callback(None)
+            fetching.cancel()
+            self.assertNoResult(fetching)
+            begun[steps - 1].callback(None)
+            self.failureResultOf(fetching, CancelledError)
+            self.assertEqual(len(begun), steps)
+
+    async def test_stopped_while_silent(self) -> None:
+        """A remote that does not answer is not waited for at the end, however much it was asked."""
+        files = self.files_only.files
+        asked: list[None] = []
+
+        def silent(*_: Any) -> Deferred[Any]:
+            asked.append(None)
+            return Deferred()
+
+        for question in ("write_file", "read_file"):
+            self.mirrors = self.make(self.files_only, self.state / question)
+            placed = await self.mount(self.laptop, run=False)
+            for number in range(100):
+                (self.laptop / f"f{number}").write_text(question)
+                files.put(os.fsencode(placed.remote_source) + b"/%d" % number, question.encode())
+            asked.clear()
+            silence = self.patch(files, question, silent)
+            waiting = self.mirrors.collect("c1")
+            await wait_until(reactor, lambda: len(asked) > 1)
+            await self.mirrors.stop()
+            silence.restore()
+            await waiting
 
     async def test_what_the_shell_says(self) -> None:
         """What a remote that gives no shell says instead is told, without its codes for terminals."""

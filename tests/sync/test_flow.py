@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.threadable import isInIOThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -36,6 +36,16 @@ class AllOfTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         each[2].callback(None)
         self.failureResultOf(waiting, KeyError)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_cancelled(self) -> None:
+        """A cancel goes to all, the last first."""
+        cancelled: list[Deferred[str]] = []
+        each: list[Deferred[str]] = [Deferred(cancelled.append) for _ in range(2)]
+        waiting = Deferred.fromCoroutine(all_of(each))
+        waiting.cancel()
+        self.assertEqual(cancelled, each[::-1])
+        self.failureResultOf(waiting, CancelledError)
 
 
 class GateTests(SynchronousTestCase):

@@ -23,7 +23,7 @@ from zope.interface import provider
 
 from remotedocker.errors import RemoteDiskFull, RemoteDockerError, SyncFailed, TreeStopped, TreeTooLarge
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
-from remotedocker.sync._flow import in_thread_of
+from remotedocker.sync._flow import InThread, in_thread_of
 from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
@@ -34,7 +34,7 @@ from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
-from remotedocker.sync._tree import Entry, Place
+from remotedocker.sync._tree import Entry, Place, entry_of
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
 
@@ -57,11 +57,14 @@ class MirrorTestCase(TestCase):
 
     names = Names()
 
-    async def make(self, **options: Any) -> Mirror:
-        """@return: a mirror that is used by one running container, and stopped with the test."""
+    async def make(self, run: InThread | None = None, **options: Any) -> Mirror:
+        """
+        @param run: the mirror's threads, if not the reactor's.
+        @return: a mirror that is used by one running container, and stopped with the test.
+        """
         configuration = SyncConfiguration(agent_id="a1", sync_root="mirrors", **options)
-        run = in_thread_of(reactor)
-        self.host = host = Host(self.remote, "mirrors", "a1", run)
+        run = run or in_thread_of(reactor)
+        self.host = host = Host(self.remote, "mirrors", "a1", in_thread_of(reactor))
         trash = Trash(self.state / "trash")
         means = Means(reactor, host, run, configuration, trash, names=lambda _: self.names)
         root = bytes(self.laptop)
@@ -253,6 +256,124 @@ class WishTests(MirrorTestCase):
         for number in range(7):
             (self.laptop / f"f{number}").write_text("x")
         await self.fails(Deferred.fromCoroutine(mirror.measure()), TreeTooLarge)
+
+
+class StopTests(MirrorTestCase):
+    """L{Mirror.stop}, at any moment of a pass."""
+
+    async def make_slow(self, name: str) -> list[Deferred[None]]:
+        """
+        Makes the mirror anew.
+
+        @return: gets what a call of the function C{name} in a thread waits for.
+        """
+        begun: list[Deferred[None]] = []
+        in_thread = in_thread_of(reactor)
+
+        def run(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            if function.__name__ != name:
+                return in_thread(function, *arguments)
+            begun.append(Deferred())
+            return begun[-1].addCallback(lambda _: function(*arguments))
+
+        self.mirror = await self.make(run)
+        return begun
+
+    def silence(self, question: str) -> list[None]:
+        """
+        The remote answers C{question} no more.
+
+        @return: gets something when it is asked.
+        """
+        asked: list[None] = []
+
+        async def silent(*_: Any, **__: Any) -> None:
+            asked.append(None)
+            await Deferred()
+
+        self.patch(self.host, question, silent)
+        return asked
+
+    async def test_silent_remote(self) -> None:
+        """Whatever the remote is asked, its answer is not waited for."""
+        (self.laptop / "f").write_text("x")
+        (self.there / "g").write_text("x")
+        for question in ("facts", "list_tree", "push", "fetch"):
+            self.mirror = await self.make()
+            asked = self.silence(question)
+            waiting = self.mirror.wish(remote=True)
+            await wait_until(reactor, asked.copy)
+            await self.mirror.stop()
+            self.assertIn("stopping", await self.fails(waiting))
+
+    async def test_scanning(self) -> None:
+        """A thread that looks at the laptop is waited for, the remote that is looked at beside is not."""
+        begun = await self.make_slow("whole")
+        asked = self.silence("list_tree")
+        waiting = self.mirror.wish(remote=True)
+        await wait_until(reactor, lambda: asked and begun)
+        stopping = Deferred.fromCoroutine(self.mirror.stop())
+        self.assertNoResult(stopping)
+        begun[0].callback(None)
+        await stopping
+        self.assertIn("stopping", await self.fails(waiting))
+
+    async def test_changing_the_laptop(self) -> None:
+        """A thread that changes the laptop has ended when the mirror is stopped."""
+        begun = await self.make_slow("apply")
+        (self.there / "d").mkdir()
+        waiting = self.mirror.wish(remote=True)
+        await wait_until(reactor, lambda: begun)
+        stopping = Deferred.fromCoroutine(self.mirror.stop())
+        self.assertNoResult(stopping)
+        begun[0].callback(None)
+        await stopping
+        self.assertEqual((os.listdir(self.laptop), len(begun)), (["d"], 1))
+        self.assertIn("stopping", await self.fails(waiting))
+
+    async def test_pulling(self) -> None:
+        """What had come is known to the next one; nothing is added to a journal that was closed."""
+        begun = await self.make_slow("finish")
+        await self.mirror.wish(remote=True)
+        self.mirror._saving.cancel()
+        await self.mirror._save()
+        (self.there / "f").write_text("theirs")
+        (self.there / "g").write_text("never comes")
+        received: list[None] = []
+
+        async def fetch(tree: Tree, paths: Sequence[bytes], sink: TarSink) -> None:
+            sink.begin(b"./f", entry_of(os.lstat(self.there / "f")), b"")
+            sink.data(b"theirs")
+            sink.end()
+            received.append(None)
+            await Deferred()
+
+        self.patch(self.host, "fetch", fetch)
+        waiting = self.mirror.wish(remote=True)
+        await wait_until(reactor, lambda: received)
+        stopping = Deferred.fromCoroutine(self.mirror.stop())
+        self.assertNoResult(stopping)
+        begun[0].callback(None)
+        await stopping
+        self.assertIsNone(self.mirror._snapshot._open)
+        self.assertIn("stopping", await self.fails(waiting))
+        self.mirror = await self.make()
+        await self.mirror._load()
+        self.assertEqual(sorted(self.mirror.passes.agreement.base), [b"", b"f"])
+
+    async def test_saving(self) -> None:
+        """A state that is being saved is waited for."""
+        begun = await self.make_slow("save")
+        await self.mirror.wish(remote=False)
+        await wait_until(reactor, lambda: self.mirror._worker is None)
+        self.mirror._saving.cancel()
+        self.mirror._save()
+        stopping = Deferred.fromCoroutine(self.mirror.stop())
+        self.assertNoResult(stopping)
+        begun[0].callback(None)
+        await stopping
+        self.assertEqual(len(begun), 1)
+        self.assertIsNone(self.mirror._snapshot._open)
 
 
 class SafetyTests(MirrorTestCase):

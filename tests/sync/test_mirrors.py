@@ -691,6 +691,27 @@ class RestartTests(MirrorsTestCase):
         self.assertEqual((there / "a").read_text(), "changed here")
         self.assertEqual((self.laptop / "b").read_text(), "changed there")
 
+    async def test_stopped_together(self) -> None:
+        """Trees end side by side: while one waits for a thread, no other goes on as before."""
+        for name in "ab":
+            (self.laptop / name).mkdir()
+            await self.mount(self.laptop / name, name)
+        stop = Mirror.stop
+        begun: list[Deferred[None]] = []
+
+        async def slow(mirror: Mirror) -> None:
+            begun.append(Deferred())
+            await begun[-1]
+            await stop(mirror)
+
+        self.patch(Mirror, "stop", slow)
+        stopping = self.mirrors.stop()
+        self.assertEqual(len(begun), 2)
+        for each in begun:
+            self.assertNoResult(stopping)
+            each.callback(None)
+        await stopping
+
     async def test_start_right_after_a_restart(self) -> None:
         """A start waits for its files even if the new agent does not know yet where they are kept."""
         placed = await self.mount(self.laptop, run=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -339,6 +339,34 @@ class FetchTests(RemoteTestCase):
         await self.host.fetch(self.tree, [*paths, b"big"], sink)
         self.assertEqual(len(sink.files), 1201)
         self.assertEqual(len(sink.files[b"./big"]), 9_000_000)
+
+    async def test_fetch_cancelled(self) -> None:
+        """One that is cancelled ends when the thread at the sink has, even if nothing more was to come."""
+        begun, goes_on = Event(), Event()
+        closing: list[None] = []
+        close = Receiver.close
+
+        class Slow(Sink):
+            def begin(self, name: bytes, entry: Entry, link: bytes) -> None:
+                """Waits for the test."""
+                begun.set()
+                goes_on.wait(30)
+                super().begin(name, entry, link)
+
+        def noted(receiver: Receiver) -> Any:
+            closing.append(None)
+            return close(receiver)
+
+        self.patch(Receiver, "close", noted)
+        (self.there / "f").write_bytes(b"content")
+        sink = Slow()
+        result = Deferred.fromCoroutine(self.host.fetch(self.tree, [b"f"], sink))
+        await wait_until(reactor, lambda: closing and begun.is_set())
+        result.cancel()
+        self.assertNoResult(result)
+        goes_on.set()
+        await self.assertFailure(result, CancelledError)
+        self.assertEqual(sink.files, {b"./f": b"content"})
 
     async def test_fetch_cut_off(self) -> None:
         """When the login is lost that is told: what did not come is not taken for what could not be read."""

@@ -163,6 +163,12 @@ class CommandStreamTests(SynchronousTestCase):
         self.stream.dataReceived(b"b")
         self.assertEqual(self.received, [b"a", b"b"])
 
+    def test_aborted_when_lost(self) -> None:
+        """How one ended that is given up is told to nobody, even if it was lost just before."""
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.stream.abort()
+        self.assertIsNone(self.successResultOf(self.stream.ended))
+
     def test_back_pressure(self) -> None:
         """While the transport is full, nothing may be written."""
         self.transport.producer.pauseProducing()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.errors import RemoteFileError
 from remotedocker.sync._commands import READER
+from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._operations import HardLink, MakeDirectory, Operation
-from remotedocker.sync._shell import StreamLost
+from remotedocker.sync._remote import RemoteHost
+from remotedocker.sync._shell import CommandStream, StreamLost
 from remotedocker.sync._tree import entry_of
 from remotedocker.sync._upload import streams_beside
+from tests.support.waiting import wait_until
 from tests.sync.test_remote import DIRECTORY, RemoteTestCase
 
 _MEBIBYTE = 1024 * 1024
@@ -123,3 +129,33 @@ class SeveralTests(RemoteTestCase):
         self.remote.lose()
         await self.assertFailure(result, StreamLost)
         self.assertFalse([each for each in os.listdir(self.there) if each.startswith("d")])
+
+    async def test_cancelled(self) -> None:
+        """One that is cancelled waits for none of its streams, though the remote says nothing more."""
+        fed: list[None] = []
+        self.patch(CommandStream, "finish", lambda _: fed.append(None))
+        result = Deferred.fromCoroutine(self.push(self.much()))
+        await wait_until(reactor, lambda: len(fed) == 3)
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+
+    async def test_cancelled_in_threads(self) -> None:
+        """One that is cancelled ends when the last of the threads that read for its streams has ended."""
+        begun: list[Deferred[None]] = []
+        in_thread = in_thread_of(reactor)
+
+        def run(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            if function is not next:
+                return in_thread(function, *arguments)
+            begun.append(Deferred())
+            return begun[-1]
+
+        self.host = RemoteHost(self.remote, ".remotedocker", "a1b2", run)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.host.close()))
+        result = Deferred.fromCoroutine(self.push(self.much()))
+        await wait_until(reactor, lambda: len(begun) == 4)
+        result.cancel()
+        for each in reversed(begun):
+            self.assertNoResult(result)
+            each.callback(None)
+        self.failureResultOf(result, CancelledError)
