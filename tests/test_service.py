@@ -165,11 +165,11 @@ class AssembleTests(SynchronousTestCase):
 
     def test_garbage(self) -> None:
         """While it runs, Python looks for garbage less often."""
-        service = assemble(Clock(), self.options("--listen", "127.0.0.1:0"), {})
+        service: Any = assemble(Clock(), self.options("--listen", "127.0.0.1:0"), {})
         before, (first, *_) = gc.get_threshold(), service._parts
         first.start()
         self.assertEqual(gc.get_threshold()[0], NEW_OBJECTS)
-        self.successResultOf(Deferred.fromCoroutine(first.stop()))  # type: ignore[arg-type]
+        self.successResultOf(Deferred.fromCoroutine(first.stop()))
         self.assertEqual(gc.get_threshold(), before)
 
     def test_dump(self) -> None:
