@@ -23,12 +23,13 @@ from remotedocker.sync._eye import Eye
 from remotedocker.sync._flow import InThread
 from remotedocker.sync._host import Host
 from remotedocker.sync._ignore import GIT_IGNORE_FILE, IGNORE_FILE
-from remotedocker.sync._laptop import LaptopTree, Trash
+from remotedocker.sync._laptop import LaptopTree
 from remotedocker.sync._names import Names, names_of
 from remotedocker.sync._passes import Look, Passes
 from remotedocker.sync._remote import Tree
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._trash import Trash
 from remotedocker.sync._tree import Scan, shown, under
 from remotedocker.sync._watch import make_watcher
 

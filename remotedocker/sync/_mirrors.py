@@ -24,12 +24,12 @@ from remotedocker.sync._choices import Choice, choose, settle_missing
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import all_of, in_thread_of
 from remotedocker.sync._host import Host
-from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._owed import Owed
 from remotedocker.sync._placement import laptop_path, place_of
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._trash import Trash
 from remotedocker.sync._tree import shown, under
 
 __all__ = ["Mirrors"]

@@ -20,8 +20,9 @@ from remotedocker.ssh import Remote, SSHConfiguration
 from remotedocker.sync._filehost import FileHost
 from remotedocker.sync._flow import in_thread_of
 from remotedocker.sync._host import Host
-from remotedocker.sync._laptop import FileReceiver, LaptopTree, Trash
+from remotedocker.sync._laptop import FileReceiver, LaptopTree
 from remotedocker.sync._transfer import Tree
+from remotedocker.sync._trash import Trash
 from tests.fakes.filesystem import MemoryFilesystem
 from tests.support.sshd import start_sshd
 from tests.support.waiting import wait_until

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled, Refused, Trash
+from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled, Refused
 from remotedocker.sync._operations import (
     Delete,
     MakeDirectory,
@@ -21,6 +21,7 @@ from remotedocker.sync._operations import (
     SetMode,
     WriteFile,
 )
+from remotedocker.sync._trash import Trash
 from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of
 
 DIRECTORY = Entry(stat.S_IFDIR | 0o755)

@@ -25,7 +25,6 @@ from remotedocker.errors import RemoteDiskFull, RemoteDockerError, SyncFailed, T
 from remotedocker.sync._configuration import SyncConfiguration, SyncMode
 from remotedocker.sync._flow import InThread, in_thread_of
 from remotedocker.sync._host import Host
-from remotedocker.sync._laptop import Trash
 from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
@@ -34,6 +33,7 @@ from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
+from remotedocker.sync._trash import Trash
 from remotedocker.sync._tree import Entry, Place, entry_of
 from tests.support.waiting import wait_until
 from tests.sync.local_remote import LocalRemote
