@@ -4,7 +4,8 @@ Changes to the laptop's side of a tree, made with the distrust that a remote des
 
 Each name is reached from the root through directories opened one by one, none of which may be a symbolic
 link (C{O_NOFOLLOW}); C{..} and absolute names are refused. What is replaced or removed must still be what it
-was at the last look, and is kept in the trash. Runs in a thread.
+was at the last look, and is kept in the trash. A directory that is new, with all that comes into it, is made
+beside its place under a temporary name, and gets its own when it is complete. Runs in a thread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from attrs import Factory, define, field
@@ -28,7 +29,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._trash import Trash
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, ancestors, entry_of
 
 __all__ = ["FileReceiver", "LaptopTree", "Pulled", "Refused"]
 
@@ -67,11 +68,13 @@ class LaptopTree:
     @ivar root: absolute path of the tree: a directory, or a single file.
     @ivar is_file: which of them.
     @ivar trash: keeps what is replaced or removed.
+    @ivar staged: new directories that are not complete, to the temporary names that they have until L{land}.
     """
 
     root: bytes
     is_file: bool
     trash: Trash
+    staged: dict[bytes, bytes] = field(init=False, factory=dict)
 
     def split(self, path: bytes) -> list[bytes]:
         """
@@ -83,7 +86,45 @@ class LaptopTree:
         parts = path.split(b"/")
         if self.is_file or not all(map(_is_plain, parts)):
             raise Refused("the name would lead outside the mounted directory")
+        for depth in range(len(parts) if self.staged else 0):
+            temporary = self.staged.get(b"/".join(parts[: depth + 1]))
+            if temporary is not None:
+                parts[depth] = temporary
+                break
         return parts
+
+    def stage(self, directories: Iterable[bytes]) -> None:
+        """
+        From now on until L{land}, what is done at and in C{directories} is done at temporary names.
+
+        @param directories: nothing is there yet; none is in another.
+        """
+        self.staged = {path: _temporary() for path in directories}
+
+    def is_staged(self, path: bytes) -> bool:
+        """@return: whether the directory C{path} is not in its place yet."""
+        return bool(self.staged) and any(each in self.staged for each in (path, *ancestors(path)))
+
+    def land(self) -> dict[bytes, str]:
+        """
+        Gives the directories of L{stage} their names. Where there is something by now, that stays, and what
+        was made is removed.
+
+        @return: the directories that are not there, with the reasons.
+        """
+        staged, self.staged = self.staged, {}
+        failed: dict[bytes, str] = {}
+        for path, temporary in staged.items():
+            try:
+                with self.parent(path) as (descriptor, name):
+                    try:
+                        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+                    except OSError as error:
+                        failed[path] = error.strerror or str(error)
+                        _remove(descriptor, temporary)
+            except OSError as error:
+                failed.setdefault(path, error.strerror or str(error))
+        return failed
 
     @property
     def top(self) -> bytes:
@@ -168,12 +209,12 @@ class LaptopTree:
         return pulled
 
     def clean(self, leftovers: Sequence[bytes]) -> None:
-        """Removes temporary files of agents that were killed."""
+        """Removes temporary files and directories of agents that were killed."""
         for path in leftovers:
             if not _is_left(os.path.basename(path)):
                 continue
             with suppress(OSError, Refused), self.parent(path) as (descriptor, name):
-                os.unlink(name, dir_fd=descriptor)
+                _remove(descriptor, name)
 
     def _apply(self, operation: Operation) -> Entry | None:
         with self.parent(operation.path) as (descriptor, name):
@@ -222,6 +263,28 @@ class LaptopTree:
             os.close(opened)
 
 
+def _remove(descriptor: int, name: bytes) -> None:
+    """
+    Removes C{name}, and what is in it, from a directory.
+
+    @raise OSError: something of it is left.
+    """
+    left, directories = [name], []
+    while left:
+        path = left.pop()
+        if not stat.S_ISDIR(os.stat(path, dir_fd=descriptor, follow_symlinks=False).st_mode):
+            os.unlink(path, dir_fd=descriptor)
+            continue
+        directories.append(path)
+        inner = os.open(path, _OPEN_DIRECTORY, dir_fd=descriptor)
+        try:
+            left += [path + b"/" + os.fsencode(each) for each in os.listdir(inner)]
+        finally:
+            os.close(inner)
+    for path in reversed(directories):
+        os.rmdir(path, dir_fd=descriptor)
+
+
 def _temporary() -> bytes:
     return b"%s%d-%s" % (TEMPORARY_PREFIX, os.getpid(), secrets.token_hex(8).encode("ascii"))
 
@@ -241,7 +304,8 @@ def _is_left(name: bytes) -> bool:
 @define
 class FileReceiver:
     """
-    Takes files from a tar stream; each is written beside its place and then renamed to it.
+    Takes files from a tar stream; each is written beside its place and then renamed to it, unless its
+    directory is not in its own place yet.
 
     @ivar wanted: what was asked for; anything else in the stream is passed over.
     """
@@ -254,6 +318,7 @@ class FileReceiver:
     _file: int = field(init=False, default=-1)
     _directory: int = field(init=False, default=-1)
     _where: bytes = field(init=False, default=b"")
+    _staged: bool = field(init=False, default=False)
     _name: bytes = field(init=False, default=b"")
     _prefix: bytes = field(init=False, factory=lambda: _temporary())
     _count: int = field(init=False, default=0)
@@ -279,7 +344,7 @@ class FileReceiver:
         self._count += 1
         try:
             self._enter(path)
-            self._temporary = b"%s-%d" % (self._prefix, self._count)
+            self._temporary = self._name if self._staged else b"%s-%d" % (self._prefix, self._count)
             self._file = os.open(self._temporary, _CREATE, entry.permissions & 0o777, dir_fd=self._directory)
             self._current, self._entry = operation, entry
         except (OSError, Refused) as error:
@@ -295,6 +360,7 @@ class FileReceiver:
         self._leave()
         with self.tree.parent(path) as (descriptor, _):
             self._directory, self._where = os.dup(descriptor), where
+            self._staged = self.tree.is_staged(where)
 
     def _leave(self) -> None:
         if self._directory >= 0:
@@ -324,14 +390,19 @@ class FileReceiver:
             if local.mode != mode:
                 os.fchmod(self._file, mode & _KEPT_BITS)
                 local = local._replace(mode=mode)
-            if self.tree.check(self._directory, self._name, operation.expected) is not None:
-                self.tree.trash.keep(self._directory, self._name, self.tree.absolute(operation.path))
-            os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            if not self._staged:
+                self._give_name(operation)
         except (OSError, OverflowError, Refused) as error:
             self._fail(operation, error)
             return
         self.pulled.done.append((operation, local, entry))
         self._close()
+
+    def _give_name(self, operation: WriteFile) -> None:
+        directory, name = self._directory, self._name
+        if self.tree.check(directory, name, operation.expected) is not None:
+            self.tree.trash.keep(directory, name, self.tree.absolute(operation.path))
+        os.replace(self._temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
     def lost(self, reason: str) -> None:
         """The file that began does not come to its end."""

@@ -20,12 +20,13 @@ from remotedocker.sync._host import Host
 from remotedocker.sync._laptop import FileReceiver, LaptopTree, Pulled
 from remotedocker.sync._listing import RemoteScan, changes, differences
 from remotedocker.sync._names import Names
-from remotedocker.sync._operations import Delete, MakeDirectory, Operation, Rename, SetMode, WriteFile
+from remotedocker.sync._operations import Delete, Operation, Rename, SetMode, WriteFile
 from remotedocker.sync._packing import UNSTABLE
 from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._said import known_cause
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._stages import inside, new_directories, stages, without
 from remotedocker.sync._tree import (
     TEMPORARY_PREFIX,
     Agreed,
@@ -344,16 +345,25 @@ class Passes:
 
         @return: whether nothing failed.
         """
-        early, files, late = _stages(operations)
-        complete = self._pulled(await self.run(self.laptop.apply, early))
-        if files:
-            receiver = FileReceiver(self.laptop, {each.path: each for each in files})
-            ended = False
-            try:
-                await self.host.fetch(self.tree, [each.path for each in files], receiver)
-                ended = True
-            finally:
-                complete = self._pulled(await self.run(receiver.finish, ended)) and complete
+        early, files, late = stages(operations)
+        self.laptop.stage(new_directories(operations))
+        results: list[Pulled] = []
+        complete = True
+        try:
+            results.append(await self.run(self.laptop.apply, early))
+            if files:
+                receiver = FileReceiver(self.laptop, {each.path: each for each in files})
+                ended = False
+                try:
+                    await self.host.fetch(self.tree, [each.path for each in files], receiver)
+                    ended = True
+                finally:
+                    results.append(await self.run(receiver.finish, ended))
+        finally:
+            missing = await self.run(self.laptop.land)
+            for pulled in results:
+                complete = self._pulled(without(pulled, missing)) and complete
+        late = [each for each in late if not inside(each.path, missing)]
         return self._pulled(await self.run(self.laptop.apply, late)) and complete
 
     def _distinct(self, operations: list[Operation]) -> list[Operation]:
@@ -388,31 +398,3 @@ class Passes:
             for operation, reason in pulled.failed:
                 self._tell(operation.path, f"it could not be brought back: {reason}")
         return not pulled.failed
-
-
-def _stages(
-    operations: Sequence[Operation],
-) -> tuple[list[Operation], list[WriteFile], list[Operation]]:
-    """
-    @return: what comes before the files, the files, and what comes after: removals, unless they make room,
-        and permissions that might be in the way.
-    """
-    made = {each.path: each for each in operations if not isinstance(each, Delete)}
-    early: list[Operation] = []
-    files: list[WriteFile] = []
-    late: list[Operation] = []
-    for operation in operations:
-        if isinstance(operation, WriteFile):
-            files.append(operation)
-        elif (
-            isinstance(operation, SetMode)
-            or isinstance(operation, Delete)
-            and not any(each in made for each in (operation.path, *ancestors(operation.path)) if each)
-        ):
-            late.append(operation)
-        else:
-            early.append(operation)
-            if isinstance(operation, MakeDirectory) and operation.entry.permissions & 0o700 != 0o700:
-                opened = operation.entry._replace(mode=operation.entry.mode & ~0o6000 | 0o700)
-                late.append(SetMode(operation.path, operation.entry, opened))
-    return early, files, late

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -97,9 +98,10 @@ class LaptopTestCase(SynchronousTestCase):
         return receiver.finish(True)
 
     def temporaries(self) -> list[str]:
-        """@return: our temporary files that are left, anywhere."""
+        """@return: our temporary files and directories that are left, anywhere."""
         prefix = TEMPORARY_PREFIX.decode()
-        return [name for _, _, files in os.walk(self.top) for name in files if name.startswith(prefix)]
+        found = [name for _, directories, files in os.walk(self.top) for name in (*directories, *files)]
+        return [name for name in found if name.startswith(prefix)]
 
 
 class OperationTests(LaptopTestCase):
@@ -461,19 +463,88 @@ class ReceiverTests(LaptopTestCase):
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
 
+class NewDirectoryTests(LaptopTestCase):
+    """L{LaptopTree.stage} and L{LaptopTree.land}."""
+
+    def begin(self) -> None:
+        """The directory C{d}, with another one and a link in it, is being made, and one file has come."""
+        self.tree.stage([b"d"])
+        link = MakeSymlink(b"d/l", LINK)
+        made = self.tree.apply([MakeDirectory(b"d", DIRECTORY), MakeDirectory(b"d/e", DIRECTORY), link])
+        self.receiver = FileReceiver(self.tree, {p: WriteFile(p, FILE, False) for p in (b"d/e/f", b"d/g")})
+        self.receiver.begin(b"./d/e/f", FILE, b"")
+        self.receiver.data(b"new")
+        self.receiver.end()
+        self.assertEqual(made.failed, [])
+        self.made = made.done
+
+    def test_complete(self) -> None:
+        """Nobody sees it before all is in it; then it is there as a whole, with what was told of it."""
+        self.begin()
+        self.assertNotIn("d", os.listdir(self.root))
+        self.assertTrue(self.tree.is_staged(b"d") and self.tree.is_staged(b"d/e"))
+        self.assertFalse(self.tree.is_staged(b"") or self.tree.is_staged(b"de"))
+        done = [*self.made, *self.receiver.finish(False).done]
+        self.assertEqual(self.tree.land(), {})
+        for operation, local, _ in done:
+            found = self.entry(os.fsdecode(operation.path))
+            self.assertEqual((found.inode, found.mode), (local and local.inode, local and local.mode))
+        self.assertEqual((self.root / "d" / "e" / "f").read_bytes(), b"new")
+        self.assertEqual(self.temporaries(), [])
+        self.assertFalse(self.tree.is_staged(b"d"))
+
+    def test_cut_off(self) -> None:
+        """A file that did not come to its end is not in it."""
+        self.begin()
+        self.receiver.begin(b"./d/g", FILE, b"")
+        self.receiver.data(b"n")
+        self.receiver.finish(False)
+        self.tree.land()
+        self.assertEqual(sorted(os.listdir(self.root / "d")), ["e", "l"])
+
+    def test_name_is_taken(self) -> None:
+        """What the user has put in its place meanwhile stays as it is, and nothing else is left."""
+        path = self.root / "d"
+
+        def directory() -> None:
+            path.mkdir()
+            (path / "mine").write_text("mine")
+
+        for take in (directory, lambda: path.write_text("mine"), lambda: path.symlink_to(self.outside)):
+            self.begin()
+            take()
+            before = self.entry("d")
+            self.receiver.finish(True)
+            self.assertEqual(list(self.tree.land()), [b"d"])
+            self.assertEqual((self.entry("d"), self.temporaries()), (before, []))
+            self.assertEqual(os.listdir(self.outside), [])
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def test_could_not_be_made(self) -> None:
+        """One that could not even be begun is told."""
+        self.tree.stage([b"no/d"])
+        self.assertEqual(self.tree.land(), {b"no/d": os.strerror(errno.ENOENT)})
+
+
 class LeftoverTests(LaptopTestCase):
     """L{LaptopTree.clean} and L{LaptopTree.checksum}."""
 
     def test_clean(self) -> None:
-        """Temporary files of processes that are gone are removed; all others stay."""
+        """Temporary files and directories of processes that are gone are removed; all others stay."""
         ended = subprocess.run(["sh", "-c", "echo $$"], stdout=subprocess.PIPE, timeout=60).stdout.strip()
         prefix = TEMPORARY_PREFIX
         left = prefix + ended + b"-0123"
         kept = [b"%s%d-0123" % (prefix, os.getpid()), prefix + b"notes", prefix + b"1-0", b"a"]
         for name in (left, *kept):
             self.file(os.fsdecode(name))
-        self.tree.clean([left, *kept, b"gone/" + left, b"../" + left])
+        directory = self.root / os.fsdecode(left + b"4")
+        (directory / "inner").mkdir(parents=True)
+        (directory / "inner" / "f").write_text("x")
+        (directory / "l").symlink_to(self.outside)
+        (self.outside / "f").write_text("x")
+        self.tree.clean([left, left + b"4", *kept, b"gone/" + left, b"../" + left])
         self.assertEqual(sorted(os.listdir(bytes(self.root))), sorted(kept))
+        self.assertEqual(os.listdir(self.outside), ["f"])
 
     def test_checksum(self) -> None:
         """The content of a file, if that is still what it was, and no link's."""

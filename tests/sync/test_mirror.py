@@ -28,9 +28,9 @@ from remotedocker.sync._host import Host
 from remotedocker.sync._mirror import Means, Mirror
 from remotedocker.sync._names import Names
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
-from remotedocker.sync._passes import _stages
 from remotedocker.sync._shell import StreamLost
 from remotedocker.sync._snapshot import SnapshotFile
+from remotedocker.sync._stages import stages
 from remotedocker.sync._tar import TarSink
 from remotedocker.sync._transfer import Tree
 from remotedocker.sync._trash import Trash
@@ -754,7 +754,7 @@ class StageTests(TestCase):
             Delete(b"gone", file),
             SetMode(b"x", file),
         ]
-        early, files, late = _stages(operations)
+        early, files, late = stages(operations)
         self.assertEqual(early, operations[:2])
         self.assertEqual(files, operations[2:3])
         opened = Entry(0o040700)

@@ -27,6 +27,7 @@ from remotedocker.docker import BindMount, MountForm, PlacedMount
 from remotedocker.errors import RemoteDockerError, SourceMissing, SyncFailed, TreeTooLarge
 from remotedocker.interfaces import IMirrors, IRemoteObserver
 from remotedocker.sync import Mirrors, SyncConfiguration, SyncMode
+from remotedocker.sync._laptop import LaptopTree
 from remotedocker.sync._mirror import Mirror
 from remotedocker.sync._shell import Shell
 from tests.support.waiting import wait_until
@@ -567,6 +568,27 @@ class PullTests(MirrorsTestCase):
         (there / "a").write_text("next")
         await self.mirrors.collect("c1")
         self.assertEqual((self.laptop / "a").read_text(), "next")
+
+    async def test_directory_made_on_both(self) -> None:
+        """A directory of the same name that was made here while the other one came: both sides get both."""
+        placed = await self.mount(self.laptop)
+        there = Path(placed.remote_source)
+        land = LaptopTree.land
+
+        def taken(laptop: LaptopTree) -> dict[bytes, str]:
+            if laptop.staged:
+                (self.laptop / "d").mkdir(exist_ok=True)
+                (self.laptop / "d" / "ours").write_text("ours")
+            return land(laptop)
+
+        self.patch(LaptopTree, "land", taken)
+        (there / "d" / "e").mkdir(parents=True)
+        for name in ("d/theirs", "d/e/f"):
+            (there / name).write_text(name)
+        await self.mirrors.collect("c1")
+        await self.mirrors.ready("c1")
+        self.assertEqual(sorted(tree(self.laptop)), ["d", "d/e", "d/e/f", "d/ours", "d/theirs"])
+        self.assertEqual(tree(self.laptop), tree(there))
 
     async def test_leftovers(self) -> None:
         """Temporary files of an agent that was killed are removed, those of one that lives are not."""
