@@ -233,7 +233,10 @@ class EmbeddedRemote:
         return [number for number, (parent, name) in processes.items() if serves(number, parent, name)]
 
     def kill_ssh_sessions(self) -> int:
-        """Ends each SSH connection at once, as a lost link does. Returns how many there were."""
+        """
+        Ends each SSH connection at once, as a lost link does; then its socket is closed. Returns how many
+        there were.
+        """
         sessions = self.ssh_sessions()
         family, processes = set(sessions), self._processes_inside()
         grown = -1
@@ -242,14 +245,16 @@ class EmbeddedRemote:
             family |= {number for number, (parent, _) in processes.items() if parent in family}
         if family:
             self.run(["/bin/kill", "-KILL", *map(str, sorted(family))])
+            wait_until(lambda: not family & set(self._processes_inside()), "the sessions are gone")
         return len(sessions)
 
     def _processes_inside(self) -> dict[int, tuple[int, str]]:
-        """The remote's processes: each one's parent and name."""
+        """The remote's processes, without those that have ended: each one's parent and name."""
         found = {}
         for line in self.run(["/bin/sh", "-c", _PROCESSES]).stdout.decode(errors="replace").splitlines():
-            number, name, _, parent = line.split(" ", 3)
-            found[int(number)] = (int(parent), name.strip("()"))
+            number, name, state, parent = line.split(" ", 3)
+            if state != "Z":
+                found[int(number)] = (int(parent), name.strip("()"))
         return found
 
     def _listener(self) -> int:
