@@ -29,7 +29,7 @@ from remotedocker.sync._operations import (
     WriteFile,
 )
 from remotedocker.sync._trash import Trash
-from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, ancestors, entry_of
+from remotedocker.sync._tree import TEMPORARY_PREFIX, Entry, entry_of, inside
 
 __all__ = ["FileReceiver", "LaptopTree", "Pulled", "Refused"]
 
@@ -103,7 +103,7 @@ class LaptopTree:
 
     def is_staged(self, path: bytes) -> bool:
         """@return: whether the directory C{path} is not in its place yet."""
-        return bool(self.staged) and any(each in self.staged for each in (path, *ancestors(path)))
+        return inside(path, self.staged)
 
     def land(self) -> dict[bytes, str]:
         """

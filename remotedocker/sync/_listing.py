@@ -16,7 +16,7 @@ from typing import NamedTuple
 from attrs import Factory, define, field
 
 from remotedocker.sync._shellwords import quote
-from remotedocker.sync._tree import Base, Entry, ancestors, parent_of, same
+from remotedocker.sync._tree import Base, Entry, inside, parent_of, same
 
 __all__ = [
     "Listed",
@@ -163,7 +163,7 @@ def differences(records: Iterable[Listed], base: Base, coarse: bool = False) -> 
     for record in records:
         _compare(record, base, coarse, scan)
     for path in base.keys() - scan.listed:
-        if path not in scan.unknown and not any(above in scan.unknown for above in ancestors(path)):
+        if not inside(path, scan.unknown):
             scan.delta[path] = None
     scan.incomplete.clear()
     return scan
@@ -228,10 +228,5 @@ def _vanished(base: Base, complete: set[bytes], scan: RemoteScan) -> None:
     if not gone:
         return
     for path in base:
-        if (
-            path in gone
-            and path not in listed
-            or path not in listed
-            and any(above in gone for above in ancestors(path))
-        ):
+        if path not in listed and inside(path, gone):
             scan.delta[path] = None

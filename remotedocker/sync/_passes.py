@@ -26,7 +26,7 @@ from remotedocker.sync._reconcile import Conflict, Plan, danger, reconcile
 from remotedocker.sync._remote import NOT_AS_EXPECTED, Pushed, Tree
 from remotedocker.sync._said import known_cause
 from remotedocker.sync._snapshot import SnapshotFile
-from remotedocker.sync._stages import inside, new_directories, stages, without
+from remotedocker.sync._stages import new_directories, stages, without
 from remotedocker.sync._tree import (
     TEMPORARY_PREFIX,
     Agreed,
@@ -35,6 +35,7 @@ from remotedocker.sync._tree import (
     Moved,
     Scan,
     ancestors,
+    inside,
     moved,
     shown,
 )
@@ -381,11 +382,7 @@ class Passes:
                 self._waiting = True
             else:
                 self._tell(path, f"this machine takes its name for that of {shown(other)}")
-        return [
-            each
-            for each in operations
-            if each.path not in collisions and not any(above in collisions for above in ancestors(each.path))
-        ]
+        return [each for each in operations if not inside(each.path, collisions)]
 
     def _pulled(self, pulled: Pulled) -> bool:
         for operation, local, remote in pulled.done:

@@ -23,8 +23,8 @@ from remotedocker.sync._tree import (
     Place,
     Problem,
     Scan,
-    ancestors,
     entry_of,
+    inside,
     parent_of,
     same_content,
     under,
@@ -193,7 +193,7 @@ class Scanner:
 
     def _unknown(self, path: bytes, scan: Scan) -> bool:
         """Whether a name that was not met may still be there."""
-        if path in scan.unknown or any(above in scan.unknown for above in ancestors(path)):
+        if inside(path, scan.unknown):
             return True
         return any(under(path, other) for other in self.excluded)
 
@@ -286,7 +286,7 @@ class Scanner:
                 scan.delta[path] = None
             return False
         self._count += 1
-        if self._count > self.max_files or scan.size > self.max_size:
+        if self._over(scan, 1):
             if self._over(scan, _COUNT_AT_MOST):
                 raise ScanLimit(self._count, scan.size)
             return kind == stat.S_IFDIR

@@ -5,18 +5,13 @@ The order in which changes come to the laptop, and what belongs together there. 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from remotedocker.sync._laptop import Pulled
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
-from remotedocker.sync._tree import ancestors
+from remotedocker.sync._tree import ancestors, inside
 
-__all__ = ["inside", "new_directories", "stages", "without"]
-
-
-def inside(path: bytes, directories: Container[bytes]) -> bool:
-    """@return: whether C{path} is, or is in, one of C{directories}."""
-    return any(each in directories for each in (path, *ancestors(path)))
+__all__ = ["new_directories", "stages", "without"]
 
 
 def new_directories(operations: Sequence[Operation]) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ __all__ = [
     "Scan",
     "ancestors",
     "entry_of",
+    "inside",
     "is_placeholder",
     "moved",
     "parent_of",
@@ -247,6 +248,11 @@ def ancestors(path: bytes) -> Iterator[bytes]:
     while path:
         path = parent_of(path)
         yield path
+
+
+def inside(path: bytes, directories: Collection[bytes]) -> bool:
+    """@return: whether C{path} is, or lies below, one of C{directories}."""
+    return bool(directories) and any(each in directories for each in (path, *ancestors(path)))
 
 
 def shown(path: bytes) -> str:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from remotedocker.sync._laptop import Pulled
 from remotedocker.sync._operations import Delete, MakeDirectory, Operation, SetMode, WriteFile
-from remotedocker.sync._stages import inside, new_directories, stages, without
+from remotedocker.sync._stages import new_directories, stages, without
 from remotedocker.sync._tree import Entry
 
 DIRECTORY = Entry(stat.S_IFDIR | 0o755)
@@ -79,8 +79,3 @@ class WithoutTests(SynchronousTestCase):
         self.assertEqual(left.failed, [(directory(b"a"), "File exists"), (file(b"g"), "no room")])
         again = without(Pulled(failed=[(directory(b"a"), "no room")]), {b"a": "No such file or directory"})
         self.assertEqual(again.failed, [(directory(b"a"), "no room")])
-
-    def test_inside(self) -> None:
-        """A directory is inside of itself, and not of one whose name is the beginning of its own."""
-        self.assertTrue(inside(b"a", {b"a"}) and inside(b"a/b/c", {b"a"}))
-        self.assertFalse(inside(b"ab", {b"a"}))

@@ -14,6 +14,7 @@ from remotedocker.sync._tree import (
     Place,
     ancestors,
     entry_of,
+    inside,
     is_placeholder,
     moved,
     parent_of,
@@ -116,6 +117,11 @@ class PathTests(SynchronousTestCase):
         ]
         for path, prefix, expected in table:
             self.assertEqual(under(path, prefix), expected, (path, prefix))
+
+    def test_inside(self) -> None:
+        """A directory is inside of itself, and not of one whose name is the beginning of its own."""
+        self.assertTrue(inside(b"a", {b"a"}) and inside(b"a/b/c", {b"a"}))
+        self.assertFalse(inside(b"ab", {b"a"}))
 
 
 class ShownTests(SynchronousTestCase):
